@@ -1,0 +1,39 @@
+"""The user's cache directory and atomic files of arrays in it."""
+
+from __future__ import annotations
+
+import os
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+
+def cache_dir() -> Path:
+    """`$RECON_CACHE`, else `$XDG_CACHE_HOME/recon`, else `~/.cache/recon`; not created here."""
+    if chosen := os.environ.get("RECON_CACHE"):
+        return Path(chosen).expanduser()
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "recon"
+
+
+def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Writes an uncompressed NPZ beside `path` and renames it, so that no reader ever sees half a file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        with partial.open("wb") as file:
+            np.savez(file, **arrays)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def read_arrays(path: Path) -> dict[str, np.ndarray] | None:
+    """Arrays of an NPZ, never pickles; None where the file is absent or damaged, so that the caller makes it anew."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
+    except (FileNotFoundError, zipfile.BadZipFile, ValueError, EOFError, OSError):
+        return None

@@ -1,0 +1,85 @@
+"""The tiny checkpoint's networks: diffusers' own classes, small enough to train on two cores."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import torch
+from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+from diffusers.models.controlnets.controlnet import ControlNetModel
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+from diffusers.schedulers.scheduling_ddim import DDIMScheduler
+
+_GROUPS = 8
+_VAE_CHANNELS = (16, 32, 64, 64)
+_HINT_CHANNELS = (8, 16, 32, 64)
+_ZERO_CONV_STD = 0.02
+
+
+@dataclasses.dataclass(frozen=True)
+class TinySize:
+    """Widths of the tiny networks; the autoencoder always divides width and height by 8, as Stable Diffusion's does."""
+
+    latent_channels: int = 8
+    """Channels of the latent picture."""
+    unet_channels: tuple[int, ...] = (64, 128)
+    """Channels of the UNet's and ControlNets' levels; attention to the text on the lowest."""
+    text_channels: int = 64
+    """Width of the text encoder."""
+
+
+def build_autoencoder(size: TinySize) -> AutoencoderKL:
+    """Random weights from torch's global generator."""
+    levels = len(_VAE_CHANNELS)
+    return AutoencoderKL(
+        block_out_channels=_VAE_CHANNELS,
+        down_block_types=("DownEncoderBlock2D",) * levels,
+        up_block_types=("UpDecoderBlock2D",) * levels,
+        layers_per_block=1,
+        latent_channels=size.latent_channels,
+        norm_num_groups=_GROUPS,
+        mid_block_add_attention=False,
+    )
+
+
+def build_unet(size: TinySize) -> UNet2DConditionModel:
+    """Random weights from torch's global generator."""
+    plain = len(size.unet_channels) - 1
+    return UNet2DConditionModel(
+        in_channels=size.latent_channels,
+        out_channels=size.latent_channels,
+        block_out_channels=size.unet_channels,
+        down_block_types=("DownBlock2D",) * plain + ("CrossAttnDownBlock2D",),
+        up_block_types=("CrossAttnUpBlock2D",) + ("UpBlock2D",) * plain,
+        layers_per_block=1,
+        cross_attention_dim=size.text_channels,
+        attention_head_dim=4,
+        norm_num_groups=_GROUPS,
+    )
+
+
+def build_controlnet(unet: UNet2DConditionModel) -> ControlNetModel:
+    """A ControlNet for this UNet whose output convolutions are small random numbers.
+
+    Zero convolutions protect a trained UNet; here both sides learn together from nothing, and zeros would only lose the first steps.
+    """
+    net = ControlNetModel.from_unet(unet, conditioning_embedding_out_channels=_HINT_CHANNELS, load_weights_from_unet=False)
+    outputs = [*net.controlnet_down_blocks, net.controlnet_mid_block, net.controlnet_cond_embedding.conv_out]
+    for convolution in outputs:
+        torch.nn.init.normal_(convolution.weight, std=_ZERO_CONV_STD)
+    return net
+
+
+def build_scheduler() -> DDIMScheduler:
+    """DDIM with v-prediction and zero terminal signal, so that the first step is pure noise (Lin et al. 2023, arXiv 2305.08891)."""
+    return DDIMScheduler(
+        beta_schedule="scaled_linear",
+        beta_start=0.00085,
+        beta_end=0.012,
+        prediction_type="v_prediction",
+        rescale_betas_zero_snr=True,
+        timestep_spacing="trailing",
+        steps_offset=1,
+        clip_sample=False,
+        set_alpha_to_one=True,
+    )

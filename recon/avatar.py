@@ -1,0 +1,140 @@
+"""The avatar: what a fit leaves, and how it is posed for the renderer."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Mapping
+from typing import Literal
+
+import numpy as np
+
+from assets.errors import DegenerateGeometryError
+from assets.head_model import PARTS, HeadModel
+from assets.landmarks import LandmarkEmbedding
+from recon.capture import ViewStatus
+from render.camera import Camera
+from render.head_pose import gaze_matrix, head_pose_matrix
+from render.mesh import Mesh
+from render.sweep import Frame, Gaze, HeadPose, Light
+
+NECK_REACH_M = 0.05
+"""How far around the head's neck joint the vertices lie whose displacement the joint follows."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class FittedView:
+    """One picture of the capture after the solve."""
+
+    name: str
+    status: ViewStatus
+    reason: str
+    camera: Camera | None
+    """None where the view could not be registered."""
+    T_world_head: np.ndarray | None
+    """(4, 4) head frame to world. Loose pictures: identity, the camera moves instead."""
+    weights: Mapping[str, float]
+    """Fitted ARKit weights by name."""
+    residual_px: float
+    """Median distance of the detected landmarks from the fitted mesh's; nan where none were detected."""
+    yaw_deg: float
+    """Head pose as the camera sees it; nan where not registered."""
+    pitch_deg: float
+    roll_deg: float
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Avatar:
+    """Satisfies render.Posable. World frame: the head frame of the neutral; for a calibrated rig the rig's own."""
+
+    head: HeadModel
+    identity_coeffs: np.ndarray
+    """(I,) float32 unit variance."""
+    offsets: np.ndarray
+    """(V, 3) float32 metres, head frame: free-form displacement of the neutral beyond the identity basis."""
+    scale: Literal["metric", "relative"]
+    T_world_head: np.ndarray
+    """(4, 4) float64 rigid: rest pose of the head in the world (identity for loose captures)."""
+    landmarks: LandmarkEmbedding
+    albedo_srgb: np.ndarray
+    """(H, W, 3) uint8, row 0 is v = 1."""
+    confidence: np.ndarray
+    """(H, W) uint8: 0 filled in, 255 seen well."""
+    light: Light
+    views: tuple[FittedView, ...]
+    notes: tuple[str, ...] = ()
+
+    @functools.cached_property
+    def neutral(self) -> np.ndarray:
+        """(V, 3) float32 metres, head frame: this person's head at rest."""
+        return (self.head.neutral(self.identity_coeffs) + self.offsets).astype(np.float32)
+
+    @functools.cached_property
+    def eye_centres(self) -> np.ndarray:
+        """(2, 3) float32 metres, head frame: centres of this person's left and right eyeball, about which gaze turns."""
+        return self.head.eye_centres(self.neutral)
+
+    @functools.cached_property
+    def neck_joint(self) -> np.ndarray:
+        """(3,) float32 metres, head frame: the point about which this person's head turns.
+
+        The head model's joint, moved by the mean displacement of the vertices around it (Gaussian, NECK_REACH_M), so that a
+        longer neck or a wider jaw takes the joint along; an identity of zero leaves it where the head model has it.
+        """
+        distance = np.linalg.norm(self.head.vertices - self.head.neck_joint, axis=1)
+        near = np.exp(-0.5 * ((distance - distance.min()) / NECK_REACH_M) ** 2)
+        moved = near @ (self.neutral - self.head.vertices) / near.sum()
+        return (self.head.neck_joint + moved).astype(np.float32)
+
+    def vertices(self, weights: Mapping[str, float] | None = None, gaze: Gaze | None = None) -> np.ndarray:
+        """(V, 3) float32 metres, head frame: expression added to the neutral, then both eyeballs turned by the gaze.
+
+        `eyeLook*` weights and the gaze add up: the weights displace the eyeball's vertices first, the gaze turns the result.
+        Raises RangeError for an unknown name or a weight that is not finite.
+        """
+        vertices = self.neutral + self.head.expression_offsets(weights or {})
+        return vertices if gaze is None or gaze == Gaze() else _turn_eyes(vertices, self.head, self.eye_centres, gaze)
+
+    def pose(self, frame: Frame) -> Mesh:
+        """The mesh of a sweep's frame in the world: expression, gaze, rigid turn about the neck joint, then T_world_head.
+
+        The head is cut at the neck and turns as one piece; a frame's head pose is relative to the avatar's rest pose.
+        """
+        vertices = self.vertices(frame.weights, frame.gaze)
+        if frame.head_pose != HeadPose():
+            turn = head_pose_matrix(frame.head_pose)
+            vertices = (vertices - self.neck_joint) @ turn.T + self.neck_joint
+        return self._mesh(transform_points(self.T_world_head, vertices))
+
+    def mesh(self, weights: Mapping[str, float] | None = None, frame: Literal["head", "world"] = "head") -> Mesh:
+        """The mesh with an expression, in the head frame or at the rest pose in the world."""
+        vertices = self.vertices(weights)
+        return self._mesh(vertices if frame == "head" else transform_points(self.T_world_head, vertices))
+
+    def pose_view(self, view: FittedView) -> Mesh:
+        """The mesh as fitted to one picture of the capture, in the world; raises where the view was not registered."""
+        if view.T_world_head is None:
+            raise DegenerateGeometryError(
+                expected="a view that the solve registered",
+                got=f"view {view.name!r} with status {view.status!r} and no head pose",
+                do="choose another view, or look in the report why this one was not registered",
+            )
+        return self._mesh(transform_points(view.T_world_head, self.vertices(view.weights)))
+
+    def _mesh(self, vertices: np.ndarray) -> Mesh:
+        head = self.head
+        return Mesh(vertices.astype(np.float32), head.triangles, head.uvs, head.triangle_uvs, head.triangle_parts)
+
+
+def transform_points(T_a_b: np.ndarray, points_b: np.ndarray) -> np.ndarray:
+    """(..., 3) points of frame b expressed in frame a by the 4 x 4 matrix T_a_b."""
+    return points_b @ T_a_b[:3, :3].T + T_a_b[:3, 3]
+
+
+def _turn_eyes(vertices: np.ndarray, head: HeadModel, centres: np.ndarray, gaze: Gaze) -> np.ndarray:
+    turn = gaze_matrix(gaze).astype(np.float32)
+    turned = vertices.copy()
+    for part, centre in zip(("eye_left", "eye_right"), centres, strict=True):
+        ball = head.vertex_parts == PARTS.index(part)
+        turned[ball] = (vertices[ball] - centre) @ turn.T + centre
+    return turned

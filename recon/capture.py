@@ -1,0 +1,101 @@
+"""A capture: all pictures of one person that go into one solve, each with a status."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from render.camera import Camera
+
+ViewStatus = Literal["ok", "no_face", "several_faces", "blurred", "unreadable", "not_an_image", "too_large", "too_small", "rejected"]
+"""`ok` and `several_faces` (largest face used) go into the solve; a view may also be `no_face` and be registered from its neighbours."""
+
+
+USABLE_STATUSES: tuple[ViewStatus, ...] = ("ok", "several_faces")
+"""Statuses with which a view goes into the solve."""
+
+
+@dataclasses.dataclass(frozen=True)
+class CaptureSettings:
+    """How pictures and videos are taken in."""
+
+    max_megapixels: float = 100.0
+    """A larger picture is refused from its header, without decoding it."""
+    min_side_px: int = 96
+    """A picture with a shorter side is `too_small`."""
+    num_keyframes: int = 20
+    """How many frames a video gives, at most."""
+    max_candidates: int = 60
+    """How many frames of a video are looked at to choose the key frames from."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class View:
+    """One picture: a photo, a video frame, or a picture of a calibrated rig."""
+
+    name: str
+    """Unique in the capture: file name, or "clip.mp4#000123" for a video frame."""
+    path: Path
+    frame_index: int | None = None
+    """Index in the video, None for a photo."""
+    timestamp_s: float | None = None
+    width: int = 0
+    """After EXIF orientation; 0 where unreadable."""
+    height: int = 0
+    focal_px: float | None = None
+    """Prior from EXIF, None where unknown."""
+    camera: Camera | None = None
+    """Known camera of a calibrated rig, None for loose pictures."""
+    distortion: tuple[float, ...] = ()
+    """OpenCV's (k1, k2, p1, p2[, k3]) of the picture on disk; `read_view` removes it. Empty where none is known."""
+    status: ViewStatus = "ok"
+    reason: str = ""
+    """Plain words for a status other than ok."""
+    is_grey: bool = False
+    sharpness: float = 0.0
+    """`recon.sharpness.fine_detail` of the face at 256 px (sharp about 0.25, blurred below 0.07); 0 where unknown."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Capture:
+    source: Path
+    views: tuple[View, ...]
+    """All pictures found, in name order, also those with a bad status."""
+    scale: Literal["metric", "relative"]
+    """metric only where calibrated cameras gave it."""
+    notes: tuple[str, ...] = ()
+    """Warnings for the user, such as what one photo alone cannot give."""
+
+    @property
+    def is_calibrated(self) -> bool:
+        return all(view.camera is not None for view in self.views if view.status == "ok")
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Detection:
+    """Landmarks of the chosen face of one view."""
+
+    view_name: str
+    scheme: str
+    landmarks_px: np.ndarray
+    """(478, 2) float32 pixels, centres at +0.5."""
+    num_faces: int
+    """Faces found in the picture; more than one gives the view the status `several_faces`."""
+    jitter_px: float = math.nan
+    """Median disagreement of the landmarks between the crops that were averaged, pixels; nan where one pass stands alone."""
+
+    @property
+    def box_px(self) -> tuple[float, float, float, float]:
+        """(x0, y0, x1, y1) around the landmarks, pixels."""
+        (x0, y0), (x1, y1) = self.landmarks_px.min(0), self.landmarks_px.max(0)
+        return float(x0), float(y0), float(x1), float(y1)
+
+    @property
+    def face_size_px(self) -> float:
+        """Longer side of the box around the landmarks."""
+        x0, y0, x1, y1 = self.box_px
+        return max(x1 - x0, y1 - y0)

@@ -1,0 +1,60 @@
+"""Avatars as mesh files for other tools: GLB with 52 morph targets, OBJ, PLY."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+from assets.errors import InputError
+from recon.avatar import Avatar
+from recon.export.glb import write_glb
+from recon.export.obj import write_obj
+from recon.export.ply import write_ply
+
+FORMATS = (".glb", ".obj", ".ply")
+
+
+def export_mesh(
+    avatar: Avatar,
+    path: Path | str,
+    *,
+    frame: Literal["head", "world"] = "head",
+    weights: Mapping[str, float] | None = None,
+    with_blendshapes: bool = True,
+) -> Path:
+    """Write the avatar's mesh (skin, eyes, teeth, tongue as they are) in metres, +Y up and +Z front in the head frame.
+
+    Args:
+        path: its suffix chooses the format: .glb, .obj (with .mtl and .png beside it) or .ply.
+        frame: "head", or "world" for the rest pose in the world (a calibrated rig's own frame, whose axes may differ).
+        weights: ARKit weights by name of the exported expression; None: neutral. A GLB with blendshapes keeps the neutral as
+            its base and carries them as the default weights of its morph targets.
+        with_blendshapes: GLB only, write the 52 ARKit shapes as morph targets.
+
+    Returns the path. OBJ and PLY keep the head's vertex order. Files are written beside and renamed. Raises InputError for
+    another suffix, a frame that does not exist or a folder that cannot be written, RangeError for an unknown weight.
+    """
+    path = Path(path)
+    if path.suffix.lower() not in FORMATS:
+        raise InputError(expected=f"a mesh file ending in {', '.join(FORMATS)}", got=str(path), do="choose one of these endings")
+    if frame not in ("head", "world"):
+        raise InputError(expected='frame "head" or "world"', got=repr(frame), do="choose one of the two")
+    mesh = avatar.mesh(weights, frame)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as scratch:
+            beside = Path(scratch) / path.name
+            if path.suffix.lower() == ".glb":
+                write_glb(beside, avatar, frame=frame, weights=weights, with_blendshapes=with_blendshapes)
+            elif path.suffix.lower() == ".obj":
+                write_obj(beside, mesh, avatar.albedo_srgb)
+            else:
+                write_ply(beside, mesh)
+            for written in sorted(Path(scratch).iterdir(), key=lambda file: file.name == path.name):
+                os.replace(written, path.parent / written.name)
+    except OSError as error:
+        raise InputError(expected="a folder that can be written", got=f"{path}: {error}", do="choose another one") from error
+    return path

@@ -1,0 +1,168 @@
+"""`fit`: from a capture to an avatar."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Literal
+
+import numpy as np
+
+from assets.errors import DetectionError
+from assets.head_model import HeadModel
+from assets.heads import load_head
+from assets.landmarks import LandmarkEmbedding, load_embedding
+from recon.avatar import Avatar, FittedView
+from recon.capture import Capture, View
+from recon.detect import detect_capture
+from recon.ingest import read_view
+from recon.solve.assemble import (
+    T_world_recentred,
+    fitted_camera,
+    pose_seen_by,
+    recentred_neutral,
+    residual_in_view_px,
+    resting_instant,
+    weights_by_name,
+)
+from recon.solve.pipeline import Solution, solve
+from recon.solve.prepare import Prepared, prepare
+from render import DEFAULT_LIGHT
+
+Progress = Callable[[str, int, int], None]
+
+ONE_PHOTO_NOTE = (
+    "One photo only: depth, the far side of the head and the focal length are the average head's and a guess, not this person's. "
+    "Add photos from the side."
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class FitSettings:
+    head: str = "anny"
+    """Head model to fit: a name that `--head` knows."""
+    preset: Literal["full", "fast"] = "full"
+    """full: flow down to 0.7 mm texels; fast: stops at 1 mm, about half the time."""
+    use_dense: bool = True
+    """Fit to the pictures themselves by dense flow; off: landmarks alone, worth about as much as the average head."""
+    free_form: bool = True
+    """Per-vertex offsets at the end, for what no basis spans."""
+    register_missed: bool = True
+    """Try to pose pictures in which no face was detected (profiles) from their neighbours."""
+    interpupillary_mm: float = 0.0
+    """The person's distance between the pupils; 0: unknown. Makes loose pictures metric."""
+    texture: bool = True
+    """Bake the pictures into a texture; off: flat grey."""
+
+
+def fit(capture: Capture, settings: FitSettings = FitSettings(), *, progress: Progress | None = None) -> Avatar:
+    """Fit one head to all usable views of a capture.
+
+    Runs detection, first poses from landmarks, the dense flow bundle, registration of missed profiles, free-form offsets and the
+    texture. Every view of the capture comes back as a FittedView with its status. Deterministic.
+
+    Raises DetectionError where no view shows a usable face, DegenerateGeometryError where the views determine nothing.
+    """
+    capture, detections = detect_capture(capture, progress=progress)
+    head = load_head(settings.head)
+    embedding = load_embedding(head)
+    views = _usable_views(capture, set(detections), settings)
+    prepared = prepare(views, detections, head, embedding, read_view, shape_precision=1.0)
+    solution = solve(prepared, settings.preset, settings.use_dense, settings.free_form, progress)
+    avatar = assemble(capture, prepared, solution, embedding, settings)
+    return _with_texture(avatar, capture, progress) if settings.texture else avatar
+
+
+def _usable_views(capture: Capture, detected: set[str], settings: FitSettings) -> list[View]:
+    with_face = [view for view in capture.views if view.name in detected and view.status in ("ok", "several_faces")]
+    if not with_face:
+        raise DetectionError(
+            expected="at least one picture with a face that can be used",
+            got=f"{len(capture.views)} pictures, none usable: {_statuses(capture)}",
+            do="give sharp pictures of one person with the face larger than about 100 pixels",
+        )
+    without = [view for view in capture.views if view.status == "no_face"] if settings.register_missed and settings.use_dense else []
+    if len(with_face) < 2:
+        without = []
+    return [*with_face, *without]
+
+
+def _statuses(capture: Capture) -> str:
+    statuses = [view.status for view in capture.views]
+    return ", ".join(f"{statuses.count(status)} {status}" for status in sorted(set(statuses)))
+
+
+def assemble(capture: Capture, prepared: Prepared, solution: Solution, embedding: LandmarkEmbedding, settings: FitSettings) -> Avatar:
+    """The avatar of a solution, with a flat grey texture."""
+    head, state, problem = prepared.problem.deformable.head, solution.state, solution.problem
+    neutral, middle = recentred_neutral(problem, state)
+    coeffs = state.coeffs[: problem.deformable.num_identity].astype(np.float32)
+    size = _metric_factor(head, neutral, settings, prepared.is_rig)
+    rest = np.eye(4)
+    if prepared.is_rig:
+        rest = T_world_recentred(state, resting_instant(prepared, state, solution.registered), middle)
+    notes = [*capture.notes, *solution.notes]
+    if len(solution.registered) == 1:
+        notes.append(ONE_PHOTO_NOTE)
+    return Avatar(
+        head=head,
+        identity_coeffs=coeffs,
+        offsets=(size * neutral - head.neutral(coeffs)).astype(np.float32),
+        scale="metric" if prepared.is_rig or settings.interpupillary_mm > 0 else "relative",
+        T_world_head=rest,
+        landmarks=embedding,
+        albedo_srgb=np.full((512, 512, 3), 160, np.uint8),
+        confidence=np.zeros((512, 512), np.uint8),
+        light=DEFAULT_LIGHT,
+        views=tuple(_fitted_view(view, prepared, solution, middle, size) for view in capture.views),
+        notes=tuple(notes),
+    )
+
+
+def _metric_factor(head: HeadModel, neutral: np.ndarray, settings: FitSettings, is_rig: bool) -> float:
+    """What the head has to be multiplied by so that its pupils are as far apart as stated; 1 for rigs, which are metric already."""
+    if is_rig or settings.interpupillary_mm <= 0:
+        return 1.0
+    left, right = head.eye_centres(neutral)
+    return settings.interpupillary_mm * 1e-3 / float(np.linalg.norm(left - right))
+
+
+def _fitted_view(view: View, prepared: Prepared, solution: Solution, middle: np.ndarray, size: float) -> FittedView:
+    names = [used.name for used in prepared.views]
+    index = names.index(view.name) if view.name in names else None
+    nan = float("nan")
+    if index is None or index not in solution.registered:
+        status, reason = view.status, view.reason
+        if index is not None and index in solution.rejected:
+            reason = solution.rejected[index]
+            status = "no_face" if view.status == "no_face" else "rejected"
+        return FittedView(view.name, status, reason, None, None, {}, nan, nan, nan, nan)
+    state, solve_view = solution.state, solution.problem.views[index]
+    T_world_head = T_world_recentred(state, solve_view.instant, middle)
+    T_cam_head = solve_view.T_cam_world @ T_world_head
+    T_cam_head[:3, 3] *= size
+    camera = fitted_camera(view, state, prepared, index, T_cam_head)
+    status, reason = view.status, view.reason
+    if solve_view.landmarks_px is None:
+        # What neither detector nor landmarks placed, but its neighbours did, counts as a good view from here on.
+        status, reason = "ok", "posed by matches with its neighbours, no usable landmarks"
+    return FittedView(
+        name=view.name,
+        status=status,
+        reason=reason,
+        camera=camera,
+        T_world_head=T_world_head if prepared.is_rig else np.eye(4),
+        weights=weights_by_name(solution.problem, state, solve_view.instant),
+        residual_px=residual_in_view_px(prepared, state, index),
+        yaw_deg=pose_seen_by(T_cam_head)[0],
+        pitch_deg=pose_seen_by(T_cam_head)[1],
+        roll_deg=pose_seen_by(T_cam_head)[2],
+    )
+
+
+def _with_texture(avatar: Avatar, capture: Capture, progress: Progress | None) -> Avatar:
+    from recon.texture import bake_texture
+
+    by_name = {view.name: view for view in capture.views}
+    baked = bake_texture(avatar, lambda name: read_view(by_name[name]), progress=progress)
+    return dataclasses.replace(avatar, albedo_srgb=baked.albedo_srgb, confidence=baked.confidence, light=baked.light)

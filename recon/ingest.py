@@ -1,0 +1,174 @@
+"""Take in a folder of photos, one photo or a video, as a Capture with a status for each picture."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import re
+from collections import Counter, defaultdict
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from assets.errors import InputError
+from recon.capture import Capture, CaptureSettings, View
+from recon.photo import IMAGE_SUFFIXES, RAW_SUFFIXES, probe_photo, read_photo
+from recon.rig import CAMERAS_FILE, Rig, load_rig, with_cameras
+from recon.video import VIDEO_SUFFIXES, keyframe_views, read_frame
+
+DEFAULT_SETTINGS = CaptureSettings()
+
+ONE_PHOTO_NOTE = (
+    "one picture only: the size, the depth of nose, chin and ears, and everything it does not show are guessed from the average head; "
+    "add photos from both sides"
+)
+
+
+def load_capture(path: Path | str, *, cameras: Path | str | None = None, settings: CaptureSettings = DEFAULT_SETTINGS) -> Capture:
+    """A Capture from a folder of photos (and videos), a single photo, or a video.
+
+    A folder without pictures of its own that has a folder `images` gives those. `cameras`, or a `cameras.json` in the
+    folder, makes it a calibrated rig of metric scale. Pictures stay on disk; `read_view` decodes one. A file that cannot
+    be used gets a status and a reason. Raises InputError where nothing usable remains.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise InputError(expected="a folder with photos, a photo, or a video", got=f"{path}, which does not exist", do="check the path")
+    images, videos, notes = _files(path)
+    views = _mark_duplicates([probe_photo(image, settings) for image in images])
+    for video in videos:
+        frames, video_notes = _video_views(video, settings)
+        views += frames
+        notes += video_notes
+    rig = _rig(path, cameras)
+    if rig is not None:
+        views, rig_notes = with_cameras(views, rig)
+        notes += rig_notes
+    _require_usable(path, views)
+    if sum(view.status == "ok" for view in views) == 1:
+        notes.append(ONE_PHOTO_NOTE)
+    return Capture(path, tuple(views), scale="relative" if rig is None else "metric", notes=tuple(notes))
+
+
+def read_view(view: View) -> np.ndarray:
+    """(H, W, 3) uint8 RGB: EXIF orientation applied, lens distortion removed. The same view always gives the same pixels.
+
+    Video frames are decoded again from the file by their index; the last ones are kept in memory.
+    """
+    try:
+        image = read_photo(view.path) if view.frame_index is None else read_frame(view.path, view.frame_index)
+    except OSError as error:
+        raise InputError(
+            expected=f"the picture {view.name} as it was taken in", got=str(error), do="put the file back and run again"
+        ) from error
+    if view.camera is None or not any(view.distortion):
+        return image
+    K = view.camera.K.copy()
+    K[:2, 2] -= 0.5  # OpenCV counts pixels from their centres.
+    return cv2.undistort(image, K, np.asarray(view.distortion, np.float64))
+
+
+def _files(path: Path) -> tuple[list[Path], list[Path], list[str]]:
+    """Photos, videos and notes about what was left out."""
+    if path.is_file():
+        suffix = path.suffix.lower()
+        if suffix not in IMAGE_SUFFIXES | VIDEO_SUFFIXES:
+            raise InputError(
+                expected=f"a photo ({_listed(IMAGE_SUFFIXES)}) or a video ({_listed(VIDEO_SUFFIXES)})",
+                got=str(path),
+                do="convert the file, or give the folder with the photos",
+            )
+        return ([path], [], []) if suffix in IMAGE_SUFFIXES else ([], [path], [])
+    files = _folder_files(path)
+    if not _pictures(files) and (path / "images").is_dir():
+        files = _folder_files(path / "images")
+    images = [file for file in files if file.suffix.lower() in IMAGE_SUFFIXES]
+    videos = [file for file in files if file.suffix.lower() in VIDEO_SUFFIXES]
+    if not images and not videos:
+        held = f"{len(files)} other files" if files else "no files"
+        raise InputError(
+            expected=f"a folder with photos ({_listed(IMAGE_SUFFIXES)}) or videos ({_listed(VIDEO_SUFFIXES)})",
+            got=f"{path} with {held}",
+            do="give the folder that holds the photos themselves; folders inside it are not searched",
+        )
+    return images, videos, _notes_on_others(files, len(images) + len(videos))
+
+
+def _video_views(video: Path, settings: CaptureSettings) -> tuple[list[View], list[str]]:
+    """Key frames, or one view with the status `unreadable`: a broken video among good photos must not stop the work."""
+    try:
+        return keyframe_views(video, settings)
+    except InputError as error:
+        return [View(name=video.name, path=video, status="unreadable", reason=error.got)], []
+
+
+def _folder_files(folder: Path) -> list[Path]:
+    """Files in natural name order (IMG_2 before IMG_10); names starting with a dot are the system's own."""
+    files = [file for file in folder.iterdir() if file.is_file() and not file.name.startswith(".")]
+    return sorted(
+        files, key=lambda file: ([int(part) if part.isdigit() else part for part in re.split(r"(\d+)", file.name.lower())], file.name)
+    )
+
+
+def _pictures(files: list[Path]) -> list[Path]:
+    return [file for file in files if file.suffix.lower() in IMAGE_SUFFIXES | VIDEO_SUFFIXES]
+
+
+def _listed(suffixes: frozenset[str]) -> str:
+    return " ".join(sorted(suffix.removeprefix(".") for suffix in suffixes))
+
+
+def _notes_on_others(files: list[Path], num_pictures: int) -> list[str]:
+    raw = [file.name for file in files if file.suffix.lower() in RAW_SUFFIXES]
+    others = [file.name for file in files if file not in _pictures(files) and file.suffix.lower() not in RAW_SUFFIXES]
+    notes = [f"{len(raw)} camera raw files are not read (such as {raw[0]}): develop them to JPEG or 16-bit TIFF"] if raw else []
+    if len(others) > max(num_pictures, 5):
+        notes.append(f"{len(others)} files are neither photo nor video and were left out (such as {others[0]})")
+    return notes
+
+
+def _mark_duplicates(views: list[View]) -> list[View]:
+    """The second of two files with the same bytes tells nothing new, and would count twice."""
+    by_size: dict[int, list[View]] = defaultdict(list)
+    for view in views:
+        if view.status == "ok":
+            by_size[view.path.stat().st_size].append(view)
+    first: dict[str, str] = {}
+    duplicate_of: dict[str, str] = {}
+    for same_size in by_size.values():
+        if len(same_size) == 1:
+            continue
+        for view in same_size:
+            original = first.setdefault(hashlib.sha256(view.path.read_bytes()).hexdigest(), view.name)
+            if original != view.name:
+                duplicate_of[view.name] = original
+    return [
+        dataclasses.replace(view, status="rejected", reason=f"duplicate of {duplicate_of[view.name]}")
+        if view.name in duplicate_of
+        else view
+        for view in views
+    ]
+
+
+def _rig(path: Path, cameras: Path | str | None) -> Rig | None:
+    if cameras is not None:
+        return load_rig(Path(cameras))
+    folder = path if path.is_dir() else path.parent
+    # A rig's pictures often lie in a folder `images` beside the cameras file.
+    for candidate in (folder / CAMERAS_FILE, folder.parent / CAMERAS_FILE if folder.name == "images" else None):
+        if candidate is not None and candidate.is_file():
+            return load_rig(candidate)
+    return None
+
+
+def _require_usable(path: Path, views: list[View]) -> None:
+    if any(view.status == "ok" for view in views):
+        return
+    counts = ", ".join(f"{number} {status}" for status, number in Counter(view.status for view in views).most_common())
+    reasons = "; ".join(f"{view.name}: {view.reason}" for view in views[:3])
+    raise InputError(
+        expected="at least one picture that can be used",
+        got=f"{path} with {len(views)} pictures: {counts} ({reasons}{'; ...' if len(views) > 3 else ''})",
+        do="replace the files named here, or give another folder",
+    )

@@ -1,0 +1,195 @@
+"""Run the stages: landmark bundle, then dense flow bundle (method and figures: DESIGN of the project, docs/architecture.md)."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+
+from recon.solve.chart import FaceChart
+from recon.solve.flow import FlowMatches, match_pair, neighbour_pairs, viewing_angles_deg
+from recon.solve.normal_equations import NormalEquations
+from recon.solve.pictures import WorkingPicture
+from recon.solve.problem import Matches, Problem, add_landmarks, add_matches, add_priors, free_columns, restfulness
+from recon.solve.residuals import SurfaceSamples, project, sample_surface
+from recon.solve.stages import DenseStage, LandmarkStage
+from recon.solve.state import HeadState
+from recon.solve.unwrap import Unwrapped, unwrap
+from render import vertex_normals
+
+Progress = Callable[[str, int, int], None]
+
+# More matches than this make a round slower and no better; many pairs therefore get fewer each, but never too few to count.
+MAX_MATCHES, MIN_MATCHES_A_PAIR = 36_000, 250
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class RoundReport:
+    """What one round of a dense stage found."""
+
+    stage: str
+    num_pairs: int
+    num_matches: int
+    median_residual_px: float
+    cost: dict[str, float]
+    """Half the weighted sum of squares by the name of the term, before the last step."""
+    matches_per_view: np.ndarray
+    """(N,) int, over all views of the problem."""
+
+
+def solve_landmarks(problem: Problem, state: HeadState, stage: LandmarkStage, views: list[int]) -> HeadState:
+    """Gauss-Newton on landmarks of the given views."""
+    problem = dataclasses.replace(problem, shape_precision=stage.shape_precision)
+    mask = free_columns(state.layout, stage.free, {problem.views[v].instant for v in views})
+    for _ in range(stage.steps):
+        equations = NormalEquations(state.layout.size)
+        add_priors(equations, problem, state, views)
+        posed = problem.posed(state)
+        for v in views:
+            add_landmarks(equations, problem, state, v, posed[v], weight=1.0, contour_weight=0.0)
+        state = state.moved(equations.solve(mask))
+    return state
+
+
+def landmark_residual_px(problem: Problem, state: HeadState, index: int) -> float:
+    """Median distance of a view's landmarks from the mesh's, working pixels; nan where none were detected."""
+    view = problem.views[index]
+    if view.landmarks_px is None:
+        return float("nan")
+    vertices = problem.deformable.posed(problem.neutral(state), state.weights[view.instant])
+    distance = np.linalg.norm(view.landmarks_px - project(problem.landmarks.points(vertices), state, view).px, axis=1)
+    return float(np.median(distance[problem.landmark_weight > 0]))
+
+
+def unwrap_views(
+    problem: Problem, state: HeadState, chart: FaceChart, stage: DenseStage, pictures: list[WorkingPicture], views: list[int]
+) -> dict[int, Unwrapped]:
+    """Each given view in the chart through its present mesh, pose and camera."""
+    posed, triangles = problem.posed(state), problem.deformable.head.triangles
+
+    def one(v: int) -> Unwrapped:
+        normals = vertex_normals(posed[v], triangles)
+        camera = state.camera_in_head(problem.views[v])
+        return unwrap(chart, posed[v], normals, triangles, camera, pictures[v].blurred(stage.blur_px), stage.window_texels)
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return dict(zip(views, pool.map(one, views), strict=True))
+
+
+def choose_pairs(problem: Problem, state: HeadState, views: list[int]) -> list[tuple[int, int]]:
+    """Pairs of view indices to match, by the angle between their directions in the head frame."""
+    centres = np.stack([state.camera_in_head(problem.views[v]).position_world for v in views])
+    target = problem.landmarks.points(problem.neutral(state)).mean(0)
+    per_view = 7 if len(views) <= 16 else 4
+    return [(views[a], views[b]) for a, b in neighbour_pairs(viewing_angles_deg(centres, target), per_view)]
+
+
+class StrideSamples:
+    """Surface samples on every stride-th texel of a chart, taken once a stage."""
+
+    def __init__(self, problem: Problem, chart: FaceChart, stride: int) -> None:
+        on_grid = np.zeros_like(chart.mask)
+        on_grid[::stride, ::stride] = True
+        texels = chart.texel_index[on_grid & chart.mask]
+        self._number = np.full(len(chart.corners), -1)
+        self._number[texels] = np.arange(len(texels))
+        self._texel_index = chart.texel_index
+        deformable = problem.deformable
+        self._samples = sample_surface(chart.corners[texels], chart.barycentric[texels], deformable.modes, deformable.shapes)
+
+    def at(self, rows: np.ndarray, columns: np.ndarray) -> SurfaceSamples:
+        """Samples of N grid texels."""
+        index = self._number[self._texel_index[rows, columns]]
+        all_ = self._samples
+        return SurfaceSamples(all_.corners[index], all_.barycentric[index], all_.modes[index], all_.shapes[index])
+
+
+def find_matches(
+    problem: Problem,
+    state: HeadState,
+    chart: FaceChart,
+    grid: StrideSamples,
+    stage: DenseStage,
+    pictures: list[WorkingPicture],
+    views: list[int],
+    *,
+    only: set[int] | None = None,
+) -> list[Matches]:
+    """Unwrap the views and match neighbouring pairs; `only` keeps the pairs with one of those views."""
+    unwrapped = unwrap_views(problem, state, chart, stage, pictures, views)
+    pairs = [pair for pair in choose_pairs(problem, state, views) if only is None or only & set(pair)]
+    per_pair = min(stage.max_matches, max(MIN_MATCHES_A_PAIR, MAX_MATCHES // max(len(pairs), 1)))
+
+    def one(pair: tuple[int, int]) -> FlowMatches | None:
+        return match_pair(unwrapped[pair[0]], unwrapped[pair[1]], stride=stage.stride, max_matches=per_pair)
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        found = list(pool.map(one, pairs))
+    return [
+        Matches(a, b, grid.at(flow.rows, flow.columns), flow.px_a, flow.px_b, flow.weight)
+        for (a, b), flow in zip(pairs, found, strict=True)
+        if flow is not None
+    ]
+
+
+def solve_matches(
+    problem: Problem, state: HeadState, stage: DenseStage, matches: list[Matches], views: list[int], free_views: list[int]
+) -> tuple[HeadState, RoundReport]:
+    """Gauss-Newton steps on one round's matches, with the landmark term of the given views."""
+    mask = free_columns(state.layout, stage.free, {problem.views[v].instant for v in free_views})
+    calm = restfulness(state, [problem.views[v] for v in views])
+    trust = dict(zip(views, calm, strict=True))
+    triangles, lengths, equations = problem.deformable.head.triangles, [], NormalEquations(state.layout.size)
+    for _ in range(stage.steps):
+        equations = NormalEquations(state.layout.size)
+        add_priors(equations, problem, state, views)
+        posed = problem.posed(state)
+        normals_by_instant = {problem.views[v].instant: posed[v] for v in views}
+        by_instant = {instant: vertex_normals(vertices, triangles) for instant, vertices in normals_by_instant.items()}
+        normals = [by_instant.get(view.instant, posed[0]) for view in problem.views]
+        lengths = [
+            add_matches(
+                equations,
+                problem,
+                state,
+                pair,
+                posed,
+                normals,
+                weight=stage.match_weight * min(trust[pair.view_a], trust[pair.view_b]),
+                robust_px=stage.robust_px,
+            )
+            for pair in matches
+        ]
+        for v in views:
+            add_landmarks(equations, problem, state, v, posed[v], weight=stage.landmark_weight, contour_weight=stage.contour_weight)
+        state = state.moved(equations.solve(mask))
+    per_view = np.zeros(len(problem.views), int)
+    for pair in matches:
+        per_view[[pair.view_a, pair.view_b]] += len(pair.px_a)
+    residual = float(np.median(np.concatenate(lengths))) if lengths else float("nan")
+    return state, RoundReport(stage.name, len(matches), sum(map(len, lengths)), residual, equations.cost, per_view)
+
+
+def run_dense_stage(
+    problem: Problem,
+    state: HeadState,
+    chart: FaceChart,
+    stage: DenseStage,
+    pictures: list[WorkingPicture],
+    views: list[int],
+    progress: Progress | None = None,
+) -> tuple[HeadState, RoundReport]:
+    """All rounds of one stage; raises DegenerateGeometryError where the system is singular. Without matches the state stays."""
+    grid = StrideSamples(problem, chart, stage.stride)
+    report = RoundReport(stage.name, 0, 0, float("nan"), {}, np.zeros(len(problem.views), int))
+    for done in range(stage.rounds):
+        matches = find_matches(problem, state, chart, grid, stage, pictures, views)
+        if not matches:
+            return state, report
+        state, report = solve_matches(problem, state, stage, matches, views, views)
+        if progress is not None:
+            progress(f"{stage.name}: {report.num_matches} matches, {report.median_residual_px:.2f} px", done + 1, stage.rounds)
+    return state, report

@@ -1,0 +1,85 @@
+"""The face's skin as a grid of texels in UV: where views are unwrapped to, compared, and matched."""
+
+from __future__ import annotations
+
+import dataclasses
+from functools import cached_property
+
+import numpy as np
+import scipy.sparse as sp
+
+from assets.head_model import PARTS, REGIONS, HeadModel
+from render import RayScene
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class FaceChart:
+    """A texel grid over the face's part of the UV square; N texels lie on skin, counted row by row from the top left."""
+
+    mask: np.ndarray
+    """(H, W) bool: the texel's centre lies on the face's skin."""
+    corners: np.ndarray
+    """(N, 3) int64 vertex indices of each texel's triangle."""
+    barycentric: np.ndarray
+    """(N, 3) float64."""
+    texel_mm: float
+    """Size of a texel on the average head."""
+    num_vertices: int
+
+    @cached_property
+    def _interpolation(self) -> sp.csr_matrix:
+        rows = np.repeat(np.arange(len(self.corners)), 3)
+        shape = (len(self.corners), self.num_vertices)
+        return sp.csr_matrix((self.barycentric.astype(np.float32).ravel(), (rows, self.corners.ravel())), shape=shape)
+
+    def at_texels(self, values: np.ndarray) -> np.ndarray:
+        """(N, C) float32 from values at vertices (V, C)."""
+        return self._interpolation @ np.asarray(values, np.float32)
+
+    def grid(self, values: np.ndarray, fill: float = 0.0) -> np.ndarray:
+        """(H, W, ...) picture from values at texels (N, ...)."""
+        out = np.full((*self.mask.shape, *values.shape[1:]), fill, values.dtype)
+        out[self.mask] = values
+        return out
+
+    @cached_property
+    def texel_index(self) -> np.ndarray:
+        """(H, W) int64 number of the texel in N, -1 outside the face."""
+        return self.grid(np.arange(len(self.corners)), fill=-1)
+
+
+def face_triangles(head: HeadModel) -> np.ndarray:
+    """(T,) indices of skin triangles whose corners all belong to the face or the ears."""
+    wanted = np.isin(head.vertex_regions, (REGIONS.index("face"), REGIONS.index("ears")))
+    return np.flatnonzero((head.triangle_parts == PARTS.index("skin")) & wanted[head.triangles].all(1))
+
+
+def make_chart(head: HeadModel, texel_mm: float) -> FaceChart:
+    """Cover the face's bounding box in UV with square texels of about the given size on the skin.
+
+    UV to millimetres is taken from the median triangle of the face; the grid is found by casting one ray a texel at the UV layout.
+    """
+    chosen = face_triangles(head)
+    uv = head.uvs[head.triangle_uvs[chosen]].astype(np.float64)
+    mm_per_uv = 1e3 * float(np.median(np.sqrt(_areas(head.vertices[head.triangles[chosen]]) / np.maximum(_areas(uv), 1e-12))))
+    low, high = uv.reshape(-1, 2).min(0), uv.reshape(-1, 2).max(0)
+    width, height = np.ceil((high - low) * mm_per_uv / texel_mm).astype(int)
+    flat = (uv - low) * mm_per_uv / texel_mm
+    flat[..., 1] = height - flat[..., 1]  # row 0 is the top, v = high
+    layout = np.concatenate([flat.reshape(-1, 2), np.zeros((flat.size // 2, 1))], 1)
+    x, y = np.meshgrid(np.arange(width) + 0.5, np.arange(height) + 0.5)
+    origins = np.stack([x, y, np.full_like(x, -1.0)], -1).reshape(-1, 3)
+    hits = RayScene(layout.astype(np.float32), np.arange(len(layout)).reshape(-1, 3).astype(np.int32)).cast(
+        origins, np.broadcast_to([0.0, 0.0, 1.0], origins.shape)
+    )
+    mask = np.isfinite(hits.distance)
+    corners = head.triangles[chosen[hits.triangle_index[mask]]].astype(np.int64)
+    barycentric = hits.barycentric[mask].astype(np.float64)
+    return FaceChart(mask.reshape(height, width), corners, barycentric, texel_mm, head.num_vertices)
+
+
+def _areas(corners: np.ndarray) -> np.ndarray:
+    """(T,) areas of triangles with corners (T, 3, 2 or 3)."""
+    a, b = corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
+    squared = (a**2).sum(1) * (b**2).sum(1) - (a * b).sum(1) ** 2
+    return 0.5 * np.sqrt(np.maximum(squared, 0.0))

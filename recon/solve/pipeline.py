@@ -1,0 +1,186 @@
+"""The order of a fit: landmarks, rejection, flow stages, missed profiles, free-form."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Literal
+
+import numpy as np
+
+from recon.solve.bundle import (
+    Progress,
+    RoundReport,
+    StrideSamples,
+    find_matches,
+    landmark_residual_px,
+    run_dense_stage,
+    solve_landmarks,
+    solve_matches,
+)
+from recon.solve.chart import FaceChart, make_chart
+from recon.solve.freeform import FreeFormStage, point_rows, solve_offsets
+from recon.solve.prepare import Prepared
+from recon.solve.problem import Problem
+from recon.solve.register import Features, find_features, register
+from recon.solve.rejection import misfitting_views
+from recon.solve.stages import FAST, FULL, LANDMARKS, DenseStage
+from recon.solve.start import empty_state, start_loose, start_rig
+from recon.solve.state import HeadState
+
+TOO_FEW_FEATURES = "rejected: no face detected, and too few features agree with the other views"
+# A picture without landmarks is kept when flow finds this many matches with its neighbours, this close to the mesh.
+MIN_CONFIRMING_MATCHES = 500
+MAX_CONFIRMED_RESIDUAL_PX = 2.5
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Solution:
+    """Where a solve ended."""
+
+    state: HeadState
+    problem: Problem
+    registered: list[int]
+    """Indices of the prepared views that the result rests on, ascending."""
+    rejected: dict[int, str]
+    """Why each other view does not take part."""
+    reports: tuple[RoundReport, ...]
+    """The last round of every dense stage, for the log."""
+    notes: tuple[str, ...] = ()
+
+
+def solve(
+    prepared: Prepared, preset: Literal["full", "fast"], use_dense: bool, free_form: bool, progress: Progress | None = None
+) -> Solution:
+    """Run all stages on a prepared capture."""
+    solution = _landmarks_only(prepared, progress)
+    if not use_dense or len(solution.registered) < 2:
+        return solution
+    stages = FULL if preset == "full" else FAST
+    for number, stage in enumerate(stages):
+        solution = _dense(solution, prepared, stage, progress)
+        if number == 0 and len(solution.registered) < len(prepared.views):
+            solution = _register_missed(solution, prepared, stages[min(1, len(stages) - 1)], progress)
+    return _free_form(solution, prepared, stages[-1], progress) if free_form else solution
+
+
+def _landmarks_only(prepared: Prepared, progress: Progress | None) -> Solution:
+    problem, views = prepared.problem, prepared.detected
+    num_instants = 1 + max(view.instant for view in problem.views)
+    state = empty_state(problem, num_focals=len(problem.focal_sd), num_instants=num_instants)
+    state = start_rig(problem, state) if prepared.is_rig else start_loose(problem, state)
+    rejected: dict[int, str] = {}
+    # A view that is far off bends the shape that all the others are judged by, so the fit is repeated without it.
+    for _ in range(3):
+        for stage in LANDMARKS:
+            state = solve_landmarks(problem, state, stage, views)
+        bad = _misfits(prepared, state, views)
+        rejected |= bad
+        views = [v for v in views if v not in bad]
+        if not bad:
+            break
+    problem = _without_landmarks(problem, set(rejected))
+    residuals = [landmark_residual_px(problem, state, v) for v in views]
+    if progress is not None:
+        progress(f"landmarks: {len(views)} views, {np.median(residuals):.1f} px", 1, 1)
+    return Solution(state, problem, views, rejected, ())
+
+
+def _without_landmarks(problem: Problem, views: set[int]) -> Problem:
+    """Forget the landmarks of misfitting views: a wrong detection may still be registered like a picture without one."""
+    kept = (dataclasses.replace(view, landmarks_px=None) if v in views else view for v, view in enumerate(problem.views))
+    return dataclasses.replace(problem, views=tuple(kept))
+
+
+def _misfits(prepared: Prepared, state: HeadState, views: list[int]) -> dict[int, str]:
+    residual = np.array([landmark_residual_px(prepared.problem, state, v) for v in views])
+    spans = [np.asarray(prepared.problem.views[v].landmarks_px) for v in views]
+    face_px = np.array([np.linalg.norm(np.ptp(points, axis=0)) for points in spans])
+    bad = misfitting_views(residual, face_px)
+    scales = [prepared.pictures[v].scale for v in views]
+    return {v: f"rejected: reprojection {residual[k] / scales[k]:.0f} px" for k, v in enumerate(views) if bad[k]}
+
+
+def _dense(solution: Solution, prepared: Prepared, stage: DenseStage, progress: Progress | None) -> Solution:
+    chart = make_chart(solution.problem.deformable.head, stage.texel_mm)
+    state, report = run_dense_stage(solution.problem, solution.state, chart, stage, prepared.pictures, solution.registered, progress)
+    return dataclasses.replace(solution, state=state, reports=(*solution.reports, report))
+
+
+def _register_missed(solution: Solution, prepared: Prepared, stage: DenseStage, progress: Progress | None) -> Solution:
+    """Pose the views without landmarks one after the other and keep those that dense flow confirms."""
+    missing = [v for v in range(len(prepared.views)) if v not in solution.registered]
+    features: dict[int, Features] = {}
+    chart = make_chart(solution.problem.deformable.head, stage.texel_mm)
+    grid = StrideSamples(solution.problem, chart, stage.stride)
+    for done, v in enumerate(missing):
+        posed = _first_pose(solution, prepared, v, features)
+        reason = TOO_FEW_FEATURES if posed is None else ""
+        if posed is not None:
+            posed, reason = _confirm(posed, solution, prepared, chart, grid, stage, v)
+        if posed is None:
+            # A figure from the landmarks says more than that nothing matched, so it stays.
+            solution = dataclasses.replace(solution, rejected={v: reason, **solution.rejected})
+        else:
+            rejected = {u: why for u, why in solution.rejected.items() if u != v}
+            solution = dataclasses.replace(solution, state=posed, registered=sorted([*solution.registered, v]), rejected=rejected)
+        if progress is not None:
+            progress("register pictures without a detected face", done + 1, len(missing))
+    return solution
+
+
+def _first_pose(solution: Solution, prepared: Prepared, v: int, features: dict[int, Features]) -> HeadState | None:
+    """A state in which view v has a pose: known already where its instant is seen by another calibrated camera, else from features."""
+    views, state = solution.problem.views, solution.state
+    if views[v].instant in {views[u].instant for u in solution.registered}:
+        return state
+    for u in (*solution.registered, v):
+        if u not in features:
+            features[u] = find_features(prepared.pictures[u])
+    found = register(solution.problem, state, prepared.pictures, v, solution.registered, features)
+    if found is None:
+        return None
+    return state.with_pose(views[v].instant, np.linalg.inv(views[v].T_cam_world) @ found.T_cam_head)
+
+
+def _confirm(
+    state: HeadState, solution: Solution, prepared: Prepared, chart: FaceChart, grid: StrideSamples, stage: DenseStage, v: int
+) -> tuple[HeadState | None, str]:
+    """Settle the pose of view v by flow with everything else held; None and the reason where flow does not agree with it.
+
+    A wrong pose shows by few matches, since patches that are not the same skin fail to correlate and to return.
+    """
+    problem, views = solution.problem, sorted([*solution.registered, v])
+    settle = dataclasses.replace(stage, free=frozenset({"pose"}))
+    shared_instant = problem.views[v].instant in {problem.views[u].instant for u in solution.registered}
+    num_matches, residual = 0, float("nan")
+    for _ in range(3):
+        matches = find_matches(problem, state, chart, grid, settle, prepared.pictures, views, only={v})
+        num_matches = sum(len(pair.px_a) for pair in matches)
+        if num_matches < MIN_CONFIRMING_MATCHES:
+            return None, f"rejected: no face detected, and only {num_matches} points of skin match the other views"
+        if shared_instant:
+            return state, ""
+        state, report = solve_matches(problem, state, settle, matches, views, [v])
+        residual = report.median_residual_px
+    if residual > MAX_CONFIRMED_RESIDUAL_PX:
+        return None, f"rejected: no face detected, and matches with the other views miss by {residual:.1f} px"
+    return state, ""
+
+
+def _free_form(solution: Solution, prepared: Prepared, stage: DenseStage, progress: Progress | None) -> Solution:
+    """Offsets from the finest matches, twice, with poses and expressions settling in between."""
+    problem, state, views = solution.problem, solution.state, solution.registered
+    chart = make_chart(problem.deformable.head, stage.texel_mm)
+    grid = StrideSamples(problem, chart, stage.stride)
+    hold_shape = dataclasses.replace(stage, free=frozenset({"pose", "expression", "focal"}))
+    for done in range(2):
+        matches = find_matches(problem, state, chart, grid, stage, prepared.pictures, views)
+        if not matches:
+            return solution
+        rows = point_rows(problem, state, matches)
+        offsets = solve_offsets(problem.deformable.head, rows, problem.deformable.offsets, FreeFormStage(robust_px=stage.robust_px))
+        problem = dataclasses.replace(problem, deformable=problem.deformable.with_offsets(offsets))
+        state, _ = solve_matches(problem, state, hold_shape, matches, views, views)
+        if progress is not None:
+            progress(f"free-form: up to {1e3 * np.linalg.norm(offsets, axis=1).max():.1f} mm", done + 1, 2)
+    return dataclasses.replace(solution, problem=problem, state=state)

@@ -1,0 +1,63 @@
+"""The recipe of a fit as data: stage after stage, what is free, how fine the chart is, how far a residual is believed."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from recon.solve.problem import Free
+
+POSE_AND_SHAPE: Free = frozenset({"shape", "scale", "pose", "expression"})
+EVERYTHING: Free = POSE_AND_SHAPE | {"focal"}
+
+
+@dataclasses.dataclass(frozen=True)
+class LandmarkStage:
+    """Gauss-Newton on the detected landmarks alone."""
+
+    name: str
+    free: Free
+    steps: int
+    shape_precision: float = 3.0
+    """Factor on the shape prior: landmarks slide with yaw, so they may bend the shape only a little."""
+
+
+@dataclasses.dataclass(frozen=True)
+class DenseStage:
+    """Rounds of unwrap, match and solve at one chart resolution."""
+
+    name: str
+    free: Free
+    texel_mm: float
+    blur_px: float
+    """Gaussian on the working pictures before unwrapping."""
+    window_texels: float
+    """Sigma of the local normalisation."""
+    stride: int
+    """Every which texel may become a match."""
+    rounds: int
+    """Unwrap and match anew this often."""
+    steps: int
+    """Gauss-Newton steps on the matches of one round."""
+    max_matches: int
+    """Per pair of views."""
+    match_weight: float
+    """One over the variance of a match, px^-2."""
+    robust_px: float
+    """Scale of the Cauchy loss."""
+    landmark_weight: float
+    """Factor on the landmark term, which keeps the mesh from sliding along the skin."""
+    contour_weight: float = 2.0
+    """Further factor for landmarks on lids, pupils and lips."""
+
+
+LANDMARKS: tuple[LandmarkStage, ...] = (LandmarkStage("landmarks", POSE_AND_SHAPE, steps=12),)
+
+COARSE = DenseStage("coarse flow", POSE_AND_SHAPE, 1.6, 2.0, 7.0, 2, 4, 2, 1200, 0.03, 3.0, 0.3)
+MIDDLE = DenseStage("middle flow", EVERYTHING, 1.0, 1.0, 9.0, 3, 4, 2, 1200, 0.08, 2.0, 0.05)
+FINE = DenseStage("fine flow", EVERYTHING, 0.7, 0.5, 12.0, 4, 3, 2, 1500, 0.15, 0.7, 0.05)
+
+FULL: tuple[DenseStage, ...] = (COARSE, MIDDLE, FINE)
+FAST: tuple[DenseStage, ...] = (
+    dataclasses.replace(COARSE, rounds=3, max_matches=600),
+    dataclasses.replace(MIDDLE, rounds=3, max_matches=800),
+)

@@ -1,0 +1,277 @@
+"""Avatars on disk: a folder of `avatar.json`, `avatar.safetensors`, `albedo.png` and `confidence.png`, exact to the bit."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from assets.errors import ArtifactError, InputError, ReconError
+from assets.head_model import HeadModel
+from assets.landmarks import LandmarkEmbedding
+from recon.avatar import Avatar, FittedView
+from render.camera import Camera
+from render.sweep import Light
+
+SCHEMA_VERSION = 1
+FILES = ("avatar.json", "avatar.safetensors", "albedo.png", "confidence.png")
+_REFIT = "run `recon fit` again, or give another avatar folder"
+
+
+def save_avatar(folder: Path | str, avatar: Avatar) -> Path:
+    """Write an avatar folder; returns it.
+
+    Everything is written to a temporary folder beside and renamed, so an older avatar there stays whole until the new one is.
+    Files that the user put into that folder are kept. Raises ArtifactError where the avatar holds numbers that are not finite,
+    InputError where the folder cannot be written or holds something else than an avatar.
+    """
+    folder = Path(folder).absolute()
+    tensors = _tensors(avatar)
+    _check_finite(tensors, f"the avatar to be saved in {folder}")
+    if folder.is_file() or (folder.is_dir() and any(folder.iterdir()) and not (folder / FILES[0]).exists()):
+        raise InputError(
+            expected="a new folder, an empty one, or one with an older avatar",
+            got=f"{folder}, which holds something else",
+            do="choose another folder for the avatar",
+        )
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        scratch = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    except OSError as error:
+        raise InputError(expected="a folder that can be written", got=f"{folder}: {error}", do="choose another one") from error
+    try:
+        _write(scratch / "new", avatar, tensors)
+        _swap(scratch, folder)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    return folder
+
+
+def load_avatar(folder: Path | str, *, head: HeadModel | None = None) -> Avatar:
+    """Read an avatar folder back, to the bit; the head model is loaded by its name unless given.
+
+    Raises ArtifactError for a missing or broken file, another schema version, another head topology, or numbers not finite.
+    """
+    folder = Path(folder)
+    for name in FILES:
+        if not (folder / name).is_file():
+            raise ArtifactError(expected=f"an avatar folder with {', '.join(FILES)}", got=f"no {folder / name}", do=_REFIT)
+    record = _read_json(folder / FILES[0])
+    head = head or _load_head(record["head"]["name"])
+    _check_head(head, record["head"], folder)
+    tensors = _read_tensors(folder / FILES[1])
+    _check_finite(tensors, str(folder / FILES[1]))
+    try:
+        avatar = _avatar(head, record, tensors, _read_png(folder / FILES[2], "RGB"), _read_png(folder / FILES[3], "L"))
+    except (KeyError, TypeError, ValueError, ReconError) as error:
+        raise ArtifactError(expected="a complete avatar record", got=f"{folder}: {type(error).__name__} {error}", do=_REFIT) from error
+    _check_shapes(avatar, folder)
+    return avatar
+
+
+def _write(folder: Path, avatar: Avatar, tensors: Mapping[str, np.ndarray]) -> None:
+    from safetensors.numpy import save_file
+
+    folder.mkdir()
+    (folder / FILES[0]).write_text(json.dumps(_record(avatar), indent=1, allow_nan=False), encoding="utf-8")
+    save_file({name: np.ascontiguousarray(array) for name, array in tensors.items()}, folder / FILES[1])
+    Image.fromarray(np.ascontiguousarray(avatar.albedo_srgb)).save(folder / FILES[2], compress_level=4)
+    Image.fromarray(np.ascontiguousarray(avatar.confidence)).save(folder / FILES[3], compress_level=4)
+
+
+def _swap(scratch: Path, folder: Path) -> None:
+    """Put scratch/new in the folder's place; the user's own files there move along into the new one."""
+    if folder.exists():
+        os.replace(folder, scratch / "old")
+    try:
+        os.replace(scratch / "new", folder)
+    except OSError:
+        if (scratch / "old").exists():
+            os.replace(scratch / "old", folder)
+        raise
+    if (scratch / "old").exists():
+        for foreign in (scratch / "old").iterdir():
+            if foreign.name not in FILES:
+                os.replace(foreign, folder / foreign.name)
+
+
+def _tensors(avatar: Avatar) -> dict[str, np.ndarray]:
+    return {
+        "identity_coeffs": avatar.identity_coeffs,
+        "offsets": avatar.offsets,
+        "T_world_head": avatar.T_world_head,
+        "light.sh_linear": avatar.light.sh_linear,
+        "landmarks.triangle_index": avatar.landmarks.triangle_index,
+        "landmarks.barycentric": avatar.landmarks.barycentric,
+        "landmarks.spread_mm": avatar.landmarks.spread_mm,
+    }
+
+
+def _record(avatar: Avatar) -> dict[str, Any]:
+    head = avatar.head
+    return {
+        "schema": "recon.avatar",
+        "schema_version": SCHEMA_VERSION,
+        "head": {
+            "name": head.name,
+            "topology_hash": head.topology_hash,
+            "source": head.source,
+            "licence": head.licence,
+            "commercial": head.commercial,
+            "num_vertices": head.num_vertices,
+            "identity_names": list(head.identity_names),
+        },
+        "scale": avatar.scale,
+        "landmarks": {"scheme": avatar.landmarks.scheme, "topology_hash": avatar.landmarks.topology_hash},
+        "views": [_view_record(view) for view in avatar.views],
+        "notes": list(avatar.notes),
+    }
+
+
+def _view_record(view: FittedView) -> dict[str, Any]:
+    return {
+        "name": view.name,
+        "status": view.status,
+        "reason": view.reason,
+        "camera": None if view.camera is None else _camera_record(view.camera),
+        "T_world_head": None if view.T_world_head is None else np.asarray(view.T_world_head, np.float64).tolist(),
+        "weights": {name: float(weight) for name, weight in view.weights.items()},
+        **{name: _number(getattr(view, name)) for name in ("residual_px", "yaw_deg", "pitch_deg", "roll_deg")},
+    }
+
+
+def _camera_record(camera: Camera) -> dict[str, Any]:
+    K, T_cam_world = np.asarray(camera.K, np.float64), np.asarray(camera.T_cam_world, np.float64)
+    return {"K": K.tolist(), "T_cam_world": T_cam_world.tolist(), "width": int(camera.width), "height": int(camera.height)}
+
+
+def _number(value: float) -> float | None:
+    """JSON knows no nan: unknown is null there."""
+    return None if math.isnan(value) else float(value)
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, OSError) as error:
+        raise ArtifactError(expected="a JSON file", got=f"{path}: {error}", do=_REFIT) from error
+    found = (record.get("schema"), record.get("schema_version")) if isinstance(record, dict) else (None, None)
+    if found != ("recon.avatar", SCHEMA_VERSION):
+        raise ArtifactError(
+            expected=f"schema recon.avatar, version {SCHEMA_VERSION}",
+            got=f"{path} with schema {found[0]}, version {found[1]}",
+            do="read it with the version of recon that wrote it, or run `recon fit` again",
+        )
+    if not isinstance(record.get("head"), dict) or not {"name", "topology_hash", "num_vertices", "identity_names"} <= set(record["head"]):
+        raise ArtifactError(expected="the head's name and topology", got=f"{path} without them", do=_REFIT)
+    return record
+
+
+def _load_head(name: str) -> HeadModel:
+    from assets import load_head  # Lazy: compiling a head may take a minute on first use.
+
+    return load_head(name)
+
+
+def _check_head(head: HeadModel, stored: Mapping[str, Any], folder: Path) -> None:
+    same = (stored["topology_hash"], stored["num_vertices"], stored["identity_names"])
+    if same != (head.topology_hash, head.num_vertices, list(head.identity_names)):
+        raise ArtifactError(
+            expected=f"an avatar on head {head.name!r} with topology {head.topology_hash} from {head.source}",
+            got=f"{folder} on head {stored['name']!r} with topology {stored['topology_hash']} from {stored.get('source')}",
+            do="install the head's version that the avatar was fitted with, or run `recon fit` again",
+        )
+
+
+def _read_tensors(path: Path) -> dict[str, np.ndarray]:
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError, ValueError) as error:
+        raise ArtifactError(expected="a safetensors file", got=f"{path}: {error}", do=_REFIT) from error
+
+
+def _read_png(path: Path, mode: str) -> np.ndarray:
+    try:
+        with Image.open(path) as image:
+            image.load()
+    except (OSError, ValueError, Image.DecompressionBombError) as error:
+        raise ArtifactError(expected="a PNG file", got=f"{path}: {error}", do=_REFIT) from error
+    if image.mode != mode:
+        raise ArtifactError(expected=f"a PNG of mode {mode}", got=f"{path} of mode {image.mode}", do=_REFIT)
+    return np.array(image)
+
+
+def _avatar(head: HeadModel, record: Mapping[str, Any], tensors: Mapping[str, np.ndarray], albedo: np.ndarray, seen: np.ndarray) -> Avatar:
+    landmarks = LandmarkEmbedding(
+        scheme=record["landmarks"]["scheme"],
+        topology_hash=record["landmarks"]["topology_hash"],
+        triangle_index=tensors["landmarks.triangle_index"],
+        barycentric=tensors["landmarks.barycentric"],
+        spread_mm=tensors["landmarks.spread_mm"],
+    )
+    return Avatar(
+        head=head,
+        identity_coeffs=tensors["identity_coeffs"],
+        offsets=tensors["offsets"],
+        scale=record["scale"],
+        T_world_head=tensors["T_world_head"],
+        landmarks=landmarks,
+        albedo_srgb=albedo,
+        confidence=seen,
+        light=Light(tensors["light.sh_linear"]),
+        views=tuple(_view(view) for view in record["views"]),
+        notes=tuple(record["notes"]),
+    )
+
+
+def _view(record: Mapping[str, Any]) -> FittedView:
+    camera, T_world_head = record["camera"], record["T_world_head"]
+    return FittedView(
+        name=record["name"],
+        status=record["status"],
+        reason=record["reason"],
+        camera=None if camera is None else _camera(camera),
+        T_world_head=None if T_world_head is None else np.array(T_world_head, np.float64),
+        weights=dict(record["weights"]),
+        **{name: math.nan if record[name] is None else record[name] for name in ("residual_px", "yaw_deg", "pitch_deg", "roll_deg")},
+    )
+
+
+def _camera(record: Mapping[str, Any]) -> Camera:
+    K, T_cam_world = np.array(record["K"], np.float64), np.array(record["T_cam_world"], np.float64)
+    return Camera(K, T_cam_world, record["width"], record["height"])
+
+
+def _check_finite(tensors: Mapping[str, np.ndarray], where: str) -> None:
+    for name, array in tensors.items():
+        # The spread of a landmark that was never seen is inf by contract.
+        bad = np.isnan(array) if name == "landmarks.spread_mm" else ~np.isfinite(array)
+        if bad.any():
+            first = tuple(int(i) for i in np.argwhere(bad)[0])
+            raise ArtifactError(expected=f"finite numbers in {name}", got=f"{array[first]} at {first} in {where}", do=_REFIT)
+
+
+def _check_shapes(avatar: Avatar, folder: Path) -> None:
+    expected = {
+        "identity_coeffs": ((avatar.head.num_identity,), avatar.identity_coeffs),
+        "offsets": ((avatar.head.num_vertices, 3), avatar.offsets),
+        "T_world_head": ((4, 4), avatar.T_world_head),
+        "light.sh_linear": ((9, 3), avatar.light.sh_linear),
+        "confidence": (avatar.albedo_srgb.shape[:2], avatar.confidence),
+    }
+    for name, (shape, array) in expected.items():
+        if array.shape != shape:
+            raise ArtifactError(expected=f"{name} of shape {shape}", got=f"shape {array.shape} in {folder}", do=_REFIT)
+    if len(avatar.landmarks.triangle_index) and avatar.landmarks.triangle_index.max() >= len(avatar.head.triangles):
+        raise ArtifactError(expected="landmarks on the head's triangles", got=f"a triangle index past the end in {folder}", do=_REFIT)

@@ -1,0 +1,306 @@
+"""The recipe: every stage, what it reads, what it leaves. Each stage reads only named artefacts, so any can be re-run or replaced."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import Image
+
+from assets.errors import ArtifactError
+from studio.artifacts import Staging, read_json, write_json
+from studio.capture_file import read_capture, write_capture
+from studio.settings import RunSettings, SweepSettings, expression_weights
+
+if TYPE_CHECKING:
+    from conditioning import ControlBundle
+    from recon.avatar import Avatar
+    from render.sweep import Posable, Sweep
+
+Progress = Callable[[str, int, int], None]
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """What a stage is given."""
+
+    source: Path
+    """Folder of photos, or a video."""
+    out: Path
+    """Folder with the artefacts of the stages before."""
+    settings: RunSettings
+    progress: Progress
+
+
+@dataclasses.dataclass(frozen=True)
+class Stage:
+    """One step of the pipeline. `run` writes into the staging folder and returns one line of facts."""
+
+    name: str
+    run: Callable[[Job, Staging], str]
+    settings_of: Callable[[RunSettings], Any]
+    """The settings that decide this stage's result."""
+    needs: tuple[str, ...] = ()
+    """Stages that, when they run, make this one run."""
+    reads: tuple[str, ...] = ()
+    """Artefacts whose contents make this stage run when they change, also by hand."""
+    reads_source: bool = False
+    """Whether the user's own files are read."""
+    why_not: Callable[[RunSettings], str] = lambda settings: ""
+    """Plain words why the stage is left out with these settings; empty where it runs."""
+    check: Callable[[RunSettings], None] = lambda settings: None
+    """Raises for settings that can be known to be wrong before any stage runs."""
+
+
+def run_capture(job: Job, staging: Staging) -> str:
+    """Photos or video to capture.json."""
+    import recon
+
+    capture = recon.load_capture(job.source, settings=job.settings.capture)
+    write_capture(staging.folder / "capture.json", capture)
+    usable = sum(view.status in ("ok", "several_faces") for view in capture.views)
+    return f"{len(capture.views)} pictures found, {usable} readable, scale {capture.scale}"
+
+
+def run_fit(job: Job, staging: Staging) -> str:
+    """capture.json and its pictures to avatar/."""
+    import recon
+
+    capture = read_capture(job.out / "capture.json")
+    avatar = recon.fit(capture, job.settings.fit, progress=job.progress)
+    recon.save_avatar(staging.folder / "avatar", avatar)
+    return avatar_line(avatar)
+
+
+def avatar_line(avatar: Avatar) -> str:
+    """How many views were used and how well the landmarks are met."""
+    registered = [view for view in avatar.views if view.camera is not None]
+    residuals = [view.residual_px for view in registered if np.isfinite(view.residual_px)]
+    residual = f", landmarks met within {np.median(residuals):.1f} px (median)" if residuals else ""
+    return f"{len(registered)} of {len(avatar.views)} views registered{residual}"
+
+
+def run_sweep(job: Job, staging: Staging) -> str:
+    """avatar/ to sweep.json."""
+    import recon
+    import render
+
+    sweep = make_sweep(recon.load_avatar(job.out / "avatar"), job.settings.sweep)
+    render.save_sweep(staging.folder / "sweep.json", sweep)
+    near, far = sweep.depth_range_m
+    return f"{len(sweep.frames)} frames, depth locked to {near:.3f}-{far:.3f} m"
+
+
+def make_sweep(posable: Posable, settings: SweepSettings) -> Sweep:
+    """Orbit, head turn and one ramp per expression, one after the other, in pictures of one size."""
+    import render
+
+    width, height = settings.width, settings.height
+    parts = []
+    if settings.orbit_frames:
+        parts.append(render.orbit(posable, yaw_deg=np.linspace(*settings.orbit_deg, settings.orbit_frames).tolist(), width=width, height=height))
+    if settings.head_turn_frames:
+        parts.append(render.head_turn(posable, yaw_deg=np.linspace(*settings.head_turn_deg, settings.head_turn_frames).tolist(), width=width, height=height))
+    for name in settings.expressions if settings.expression_frames else ():
+        parts.append(render.expression_ramp(posable, weights=expression_weights(name), num_frames=settings.expression_frames, width=width, height=height))
+    if not parts:
+        raise ArtifactError(expected="a sweep with frames", got="every part has 0 frames", do="set orbit, head turn or expression frames")
+    return render.concatenate(parts)
+
+
+def run_render(job: Job, staging: Staging) -> str:
+    """avatar/ and sweep.json to render/AOV/FRAME, one frame after the other."""
+    import recon
+    import render
+
+    avatar, sweep = recon.load_avatar(job.out / "avatar"), render.load_sweep(job.out / "sweep.json")
+    left = frames_left(sweep, staging)
+    for buffers in counted(render.render_sweep(avatar, left), "rendering frames", sweep, staging, job.progress):
+        render.save_buffers(staging.folder / "render", buffers, aovs=job.settings.render.aovs)
+        staging.frame_done(buffers.name)
+    return f"{len(sweep.frames)} frames, {', '.join(job.settings.render.aovs)}"
+
+
+def frames_left(sweep: Sweep, staging: Staging) -> Sweep:
+    """The frames that an interrupted stage has not done yet, with the depth range of the whole sweep."""
+    return dataclasses.replace(sweep, frames=tuple(frame for frame in sweep.frames if frame.name not in staging.done_names))
+
+
+def counted(stream: Iterator[Any], text: str, sweep: Sweep, staging: Staging, progress: Progress) -> Iterator[Any]:
+    """Pass a stream on and report how many of the sweep's frames are done."""
+    progress(text, len(staging.done_names), len(sweep.frames))
+    for item in stream:
+        yield item
+        progress(text, len(staging.done_names), len(sweep.frames))
+
+
+def run_control(job: Job, staging: Staging) -> str:
+    """avatar/ and sweep.json to control/KIND/FRAME.png, and control/init/FRAME.png where image-to-image starts."""
+    import recon
+    import render
+    from conditioning import encode
+
+    settings = job.settings.control
+    avatar, sweep = recon.load_avatar(job.out / "avatar"), render.load_sweep(job.out / "sweep.json")
+    width, height = control_size(sweep, settings.width, settings.height)
+    left = render.resized(frames_left(sweep, staging), width=width, height=height)
+    for buffers in counted(render.render_sweep(avatar, left), "control images", sweep, staging, job.progress):
+        save_bundle(staging.folder / "control", encode(buffers, settings.kinds, settings.encoding))
+        staging.frame_done(buffers.name)
+    names = [frame.name for frame in sweep.frames]
+    write_json(staging.folder / "control" / "control.json", {"kinds": settings.kinds, "width": width, "height": height, "frames": names})
+    return f"{len(names)} frames of {width}x{height}, {', '.join(settings.kinds)}"
+
+
+def control_size(sweep: Sweep, width: int | None, height: int | None) -> tuple[int, int]:
+    """Width and height of the control pictures, the sweep's own where not given."""
+    camera = sweep.frames[0].camera
+    return width or camera.width, height or camera.height
+
+
+def save_bundle(folder: Path, bundle: ControlBundle) -> None:
+    """Write all pictures of one frame: FOLDER/KIND/NAME.png and FOLDER/init/NAME.png."""
+    from conditioning import save_control
+
+    for image in bundle.images:
+        save_control(folder, image)
+    if bundle.init_srgb is not None:
+        save_picture(folder / "init" / f"{bundle.name}.png", bundle.init_srgb)
+
+
+def load_bundles(folder: Path) -> list[ControlBundle]:
+    """Read back what the control stage wrote; raises ArtifactError where a picture is absent or broken."""
+    from conditioning import ControlBundle, load_control
+
+    record = read_json(folder / "control.json")
+    bundles = []
+    for name in record["frames"]:
+        init = folder / "init" / f"{name}.png"
+        images = tuple(load_control(folder / kind / f"{name}.png") for kind in record["kinds"])
+        bundles.append(ControlBundle(name, images, load_picture(init) if init.is_file() else None))
+    return bundles
+
+
+def save_picture(path: Path, rgb: np.ndarray) -> None:
+    """Write (H, W, 3) uint8 as PNG, beside and renamed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}")
+    Image.fromarray(rgb).save(beside, format="PNG")
+    beside.replace(path)
+
+
+def load_picture(path: Path) -> np.ndarray:
+    """Read a PNG as (H, W, 3) uint8; raises ArtifactError where it is absent or broken."""
+    try:
+        with Image.open(path) as picture:
+            return np.asarray(picture.convert("RGB"))
+    except (OSError, ValueError) as error:
+        raise ArtifactError(expected=f"a picture at {path}", got=str(error), do="run the stage that writes it again") from error
+
+
+def run_export(job: Job, staging: Staging) -> str:
+    """avatar/ to export/head.glb, .obj, .ply."""
+    import recon
+
+    avatar = recon.load_avatar(job.out / "avatar")
+    names = [f"head.{suffix}" for suffix in job.settings.export.formats]
+    for index, name in enumerate(names):
+        job.progress("mesh files", index, len(names))
+        recon.export_mesh(avatar, staging.folder / "export" / name, frame=job.settings.export.frame)
+    return f"{', '.join(names)} in the {job.settings.export.frame} frame, {avatar.head.num_vertices} vertices"
+
+
+def run_train(job: Job, staging: Staging) -> str:
+    """avatar/ to model/, the demo's tiny checkpoint."""
+    from studio.training import train_on_avatar
+
+    return train_on_avatar(job, staging.folder / "model")
+
+
+def run_generate(job: Job, staging: Staging) -> str:
+    """control/ to frames/FRAME.png."""
+    from studio.generation import generate_frames
+
+    return generate_frames(job, staging)
+
+
+def run_evaluate(job: Job, staging: Staging) -> str:
+    """avatar/, sweep.json and frames/ to evaluation.json."""
+    from studio.evaluate import evaluate
+
+    with_frames = not why_not_generate(job.settings)
+    record = evaluate(job.out, job.source, job.settings.evaluate, with_frames=with_frames, progress=job.progress)
+    write_json(staging.folder / "evaluation.json", record)
+    return f"{len(record.figures)} figures"
+
+
+def run_report(job: Job, staging: Staging) -> str:
+    """Everything to report.html."""
+    from studio.report import write_report
+
+    with_frames = not why_not_generate(job.settings)
+    path = write_report(job.out, staging.folder / "report.html", job.settings, with_frames=with_frames, progress=job.progress)
+    return f"report.html, {path.stat().st_size / 2**20:.1f} MiB, opens without a network"
+
+
+def why_not_generate(settings: RunSettings) -> str:
+    """Generation needs a model; nothing is downloaded unless the user names one."""
+    if settings.train.enabled or settings.generate.model:
+        return ""
+    return "no diffusion model given; name one with --model (hub name or folder) and its --controlnets"
+
+
+def check_generate(settings: RunSettings) -> None:
+    """Raise for a model folder that is not there, or lists that do not match the ControlNets, before an hour of fitting."""
+    from conditioning.diffusion.checks import check_controlnet_folder, check_settings, model_family
+
+    if why_not_generate(settings) or settings.train.enabled:
+        return
+    model_family(settings.generate.model)
+    check_settings(settings.generate)
+    for name in settings.generate.controlnets:
+        check_controlnet_folder(name)
+
+
+def check_sweep(settings: RunSettings) -> None:
+    """Raise for an expression that has no such name."""
+    for name in settings.sweep.expressions:
+        expression_weights(name)
+
+
+def why_not_train(settings: RunSettings) -> str:
+    return "" if settings.train.enabled else "only the demo trains its tiny checkpoint (--train.enabled)"
+
+
+STAGES: Sequence[Stage] = (
+    Stage("capture", run_capture, lambda s: s.capture, reads_source=True),
+    Stage("fit", run_fit, lambda s: s.fit, ("capture",), ("capture.json",)),
+    Stage("sweep", run_sweep, lambda s: s.sweep, ("fit",), ("avatar",), check=check_sweep),
+    Stage("render", run_render, lambda s: s.render, ("fit", "sweep"), ("avatar", "sweep.json")),
+    Stage("control", run_control, lambda s: s.control, ("fit", "sweep"), ("avatar", "sweep.json")),
+    Stage("train", run_train, lambda s: (s.train, s.control), ("fit", "sweep"), ("avatar", "sweep.json"), why_not=why_not_train),
+    Stage(
+        "generate",
+        run_generate,
+        lambda s: (s.generate, s.train.enabled),
+        ("control", "train"),
+        ("control", "model"),
+        why_not=why_not_generate,
+        check=check_generate,
+    ),
+    Stage("export", run_export, lambda s: s.export, ("fit",), ("avatar",)),
+    Stage(
+        "evaluate", run_evaluate, lambda s: s.evaluate, ("fit", "sweep", "generate"), ("avatar", "sweep.json", "frames"), reads_source=True
+    ),
+    Stage(
+        "report",
+        run_report,
+        lambda s: s,
+        ("capture", "fit", "sweep", "render", "control", "train", "generate", "export", "evaluate"),
+        ("capture.json", "avatar", "sweep.json", "control", "frames", "evaluation.json"),
+    ),
+)
+"""In order. A stage comes after all that it needs."""

@@ -1,0 +1,90 @@
+"""Runs the pipeline for the command line and prints what it left: artefacts, figures, doctor's findings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from studio.artifacts import read_json
+from studio.console import Reporter
+from studio.pipeline import StageOutcome, run_pipeline
+from studio.report_text import figure_row
+from studio.settings import RunSettings
+
+ARTEFACTS: tuple[tuple[str, str], ...] = (
+    ("capture", "capture.json"),
+    ("fit", "avatar"),
+    ("sweep", "sweep.json"),
+    ("render", "render"),
+    ("control", "control"),
+    ("train", "model"),
+    ("generate", "frames"),
+    ("export", "export"),
+    ("evaluate", "evaluation.json"),
+    ("report", "report.html"),
+)
+"""Stage and the artefact that it leaves."""
+
+
+def run_and_summarise(
+    source: Path, out: Path, settings: RunSettings, reporter: Reporter, *, force: Sequence[str] = (), only: Sequence[str] = ()
+) -> None:
+    """Run the pipeline, then print notes, artefacts and figures."""
+    outcomes = run_pipeline(source, out, settings, force=force, only=only, reporter=reporter)
+    print_notes(out, reporter)
+    print_artefacts(out, outcomes, reporter)
+    if (out / "evaluation.json").is_file() and not only:
+        print_figures(read_json(out / "evaluation.json"), reporter)
+    if (out / "report.html").is_file() and not only:
+        reporter.say(f"open {(out / 'report.html').resolve()}")
+
+
+def print_notes(out: Path, reporter: Reporter) -> None:
+    """Pictures that were not used, and warnings such as what one photo cannot give."""
+    capture = read_json(out / "capture.json") if (out / "capture.json").is_file() else {}
+    avatar = _avatar_record(out)
+    views = avatar.get("views") or capture.get("views", ())
+    for view in views:
+        if view["status"] != "ok":
+            reporter.say(f"! {view['name']}: {view['status']}" + (f" ({view['reason']})" if view["reason"] else ""), style="yellow")
+    for note in dict.fromkeys((*capture.get("notes", ()), *avatar.get("notes", ()))):
+        reporter.say(f"! {note}", style="yellow")
+
+
+def _avatar_record(out: Path) -> Mapping[str, Any]:
+    import json
+
+    path = out / "avatar" / "avatar.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+
+def print_artefacts(out: Path, outcomes: Sequence[StageOutcome], reporter: Reporter) -> None:
+    """One row a stage: where its artefact is, what it is, what it cost."""
+    rows = []
+    for outcome in outcomes:
+        artefact = dict(ARTEFACTS).get(outcome.name, "")
+        cost = (f"{outcome.wall_s:.1f}", f"{outcome.peak_rss_mb:.0f}") if outcome.state != "left out" else ("", "")
+        rows.append((outcome.name, artefact if (out / artefact).exists() else "–", outcome.state, *cost, outcome.summary))
+    reporter.table(f"artefacts in {out}", ("stage", "artefact", "state", ">wall s", ">peak MiB", "what"), rows)
+
+
+def print_figures(evaluation: Mapping[str, Any], reporter: Reporter) -> None:
+    """The figures of evaluation.json with units."""
+    rows = [(row.name, row.value, row.unit, row.count) for row in map(figure_row, evaluation["figures"])]
+    reporter.table("figures (how each was taken: evaluation.json and the report)", ("measure", ">value", "unit", ">of"), rows)
+    for note in evaluation.get("notes", ()):
+        reporter.say(f"  {note}")
+
+
+def print_doctor(reporter: Reporter) -> int:
+    """Print doctor's findings; 0 where the main path works, else 1."""
+    from studio.doctor import examine, main_path_works
+
+    findings = examine()
+    rows = [(finding.name, finding.state, finding.text, finding.lost if finding.state != "ok" else "") for finding in findings]
+    reporter.table("recon doctor", ("what", "state", "found", "lost without it"), rows)
+    works = main_path_works(findings)
+    broken = [finding.name for finding in findings if finding.needed and finding.state in ("missing", "broken")]
+    reporter.say("the main path works" if works else f"the main path does not work: {', '.join(broken)}")
+    return 0 if works else 1

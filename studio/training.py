@@ -1,0 +1,100 @@
+"""The demo's own material for the tiny checkpoint: renders of the avatar with control images and captions."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from studio.settings import EXPRESSIONS, TrainSettings
+
+if TYPE_CHECKING:
+    from conditioning.diffusion.tiny import TrainingSample
+    from recon.avatar import Avatar
+    from render.sweep import Frame, Sweep
+    from studio.stages import Job
+
+SIDES = ((12.0, "facing the camera"), (35.0, "slightly turned"), (65.0, "three quarter view"), (181.0, "profile view"))
+"""Largest yaw in degrees and the words for it."""
+
+
+def train_on_avatar(job: Job, folder: Path) -> str:
+    """Render the avatar at varied yaw and expression, train the tiny checkpoint into `folder`, return one line of facts.
+
+    Reads avatar/ and sweep.json: its depth range and the control size, so that what the checkpoint sees later looks as it did here.
+    """
+    import recon
+    import render
+    from conditioning.diffusion.tiny import TinySettings, train_tiny
+
+    settings = job.settings.train
+    avatar, sweep = recon.load_avatar(job.out / "avatar"), render.load_sweep(job.out / "sweep.json")
+    samples = training_samples(avatar, sweep, job)
+    tiny = TinySettings(autoencoder_steps=settings.autoencoder_steps, denoiser_steps=settings.denoiser_steps, seed=settings.seed)
+    report = train_tiny(samples, folder, tiny, progress=job.progress)
+    return f"{report.statement} {report.size_mb:.1f} MB"
+
+
+def training_samples(avatar: Avatar, sweep: Sweep, job: Job) -> list[TrainingSample]:
+    """Renders at yaws, pitches and expressions of their own, none of them a frame of the sweep."""
+    import render
+    from conditioning import encode
+    from conditioning.diffusion.tiny import TrainingSample
+    from studio.stages import control_size
+
+    control = job.settings.control
+    width, height = control_size(sweep, control.width, control.height)
+    varied = dataclasses.replace(training_sweep(avatar, job.settings.train, width, height), depth_range_m=sweep.depth_range_m)
+    samples = []
+    for frame, buffers in zip(varied.frames, render.render_sweep(avatar, varied), strict=True):
+        samples.append(TrainingSample(encode(buffers, control.kinds, control.encoding), buffers.beauty_srgb, caption(avatar, frame)))
+        job.progress("rendering training pictures", len(samples), len(varied.frames))
+    return samples
+
+
+def training_sweep(avatar: Avatar, settings: TrainSettings, width: int, height: int) -> Sweep:
+    """Half orbit, half head turn, drawn from the seed; a third of the frames neutral, the others with mixed expressions."""
+    import render
+
+    rng = np.random.default_rng(settings.seed)
+    num_orbit = settings.num_renders // 2
+    yaws = rng.uniform(-85, 85, settings.num_renders)
+    pitches = rng.uniform(-8, 8, settings.num_renders)
+    parts = [render.orbit(avatar, yaw_deg=yaws[:num_orbit].tolist(), pitch_deg=pitches[:num_orbit].tolist(), width=width, height=height)]
+    turned = (yaws[num_orbit:] / 2).tolist()
+    parts.append(render.head_turn(avatar, yaw_deg=turned, pitch_deg=pitches[num_orbit:].tolist(), width=width, height=height))
+    joined = render.concatenate(parts)
+    return dataclasses.replace(joined, frames=tuple(dataclasses.replace(frame, weights=_expression(rng)) for frame in joined.frames))
+
+
+def _expression(rng: np.random.Generator) -> dict[str, float]:
+    if rng.random() < 1 / 3:
+        return {}
+    name = list(EXPRESSIONS)[rng.integers(len(EXPRESSIONS))]
+    share = rng.uniform(0.2, 1.0)
+    return {shape: float(share * weight) for shape, weight in EXPRESSIONS[name].items()}
+
+
+def caption(avatar: Avatar, frame: Frame) -> str:
+    """What the frame shows, in words made from its measured pose and expression."""
+    from studio.report_text import seen_pose
+
+    yaw = seen_pose(avatar, frame).yaw_deg
+    words = next(words for limit, words in SIDES if abs(yaw) <= limit)
+    side = "" if abs(yaw) <= SIDES[0][0] else (" to the left" if yaw > 0 else " to the right")
+    return f"photo of the person, {words}{side}, {_mood(frame)}"
+
+
+def _mood(frame: Frame) -> str:
+    weights = frame.weights
+    moods = [
+        (weights.get("mouthSmileLeft", 0) + weights.get("mouthSmileRight", 0), "smiling"),
+        (weights.get("browInnerUp", 0) * 2, "surprised"),
+        (weights.get("jawOpen", 0) * 2, "mouth open"),
+        (weights.get("browDownLeft", 0) + weights.get("browDownRight", 0), "frowning"),
+        (weights.get("eyeBlinkLeft", 0) + weights.get("eyeBlinkRight", 0), "eyes closed"),
+    ]
+    strength, word = max(moods)
+    return word if strength > 0.3 else "neutral"

@@ -1,0 +1,314 @@
+"""Taking in photos: what a file is, which way up, which focal length, and what happens to bad ones."""
+
+from __future__ import annotations
+
+import struct
+import subprocess
+import sys
+import zlib
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+import recon.photo
+from assets.errors import InputError
+from recon.capture import CaptureSettings
+from recon.exif import (
+    FOCAL_LENGTH,
+    FOCAL_LENGTH_35MM,
+    FOCAL_PLANE_UNIT,
+    FOCAL_PLANE_X_RESOLUTION,
+    PIXEL_X_DIMENSION,
+    PIXEL_Y_DIMENSION,
+    focal_from_exif,
+)
+from recon.ingest import load_capture, read_view
+
+
+@pytest.fixture
+def signpost() -> np.ndarray:
+    """(120, 200, 3) picture without any symmetry: red top left, green top right, blue bottom left, white bottom right."""
+    image = np.full((120, 200, 3), 255, np.uint8)
+    image[:60, :100], image[:60, 100:], image[60:, :100] = (200, 0, 0), (0, 200, 0), (0, 0, 200)
+    return image
+
+
+def save(path: Path, image: np.ndarray, **options) -> Path:
+    Image.fromarray(image).save(path, **options)
+    return path
+
+
+def exif_bytes(orientation: int | None = None, **tags) -> bytes:
+    exif = Image.Exif()
+    if orientation is not None:
+        exif[0x0112] = orientation
+    names = {"focal_35mm": FOCAL_LENGTH_35MM, "focal_mm": FOCAL_LENGTH}
+    for name, value in tags.items():
+        exif.get_ifd(0x8769)[names[name]] = value
+    return exif.tobytes()
+
+
+def write_bomb(path: Path, side: int = 20_000) -> Path:
+    """A valid one-bit PNG of side x side, 50 MB of zeros in 50 kB."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    rows = zlib.compress(bytes((side // 8 + 1) * side), 1)
+    header = struct.pack(">IIBBBBB", side, side, 1, 0, 0, 0, 0)
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b""))
+    return path
+
+
+def truncate(path: Path, share: float = 0.6) -> Path:
+    data = path.read_bytes()
+    path.write_bytes(data[: int(len(data) * share)])
+    return path
+
+
+def make_text_jpg(folder: Path, picture: np.ndarray) -> Path:
+    path = folder / "bad.jpg"
+    path.write_text("these are not the pixels you are looking for")
+    return path
+
+
+def make_empty_jpg(folder: Path, picture: np.ndarray) -> Path:
+    path = folder / "bad.jpg"
+    path.write_bytes(b"")
+    return path
+
+
+def make_truncated(folder: Path, picture: np.ndarray) -> Path:
+    return truncate(save(folder / "bad.jpg", picture))
+
+
+def make_truncated_png(folder: Path, picture: np.ndarray) -> Path:
+    return truncate(save(folder / "bad.png", picture))
+
+
+def make_bomb(folder: Path, picture: np.ndarray) -> Path:
+    return write_bomb(folder / "bad.png")
+
+
+def make_over_limit(folder: Path, picture: np.ndarray) -> Path:
+    # 144 Mpx: below the size at which Pillow itself refuses, above ours.
+    return write_bomb(folder / "bad.png", 12_000)
+
+
+def make_tiny(folder: Path, picture: np.ndarray) -> Path:
+    return save(folder / "bad.png", picture[:32, :32])
+
+
+BAD_FILES = [
+    (make_text_jpg, "not_an_image", "these are not"),
+    (make_empty_jpg, "not_an_image", "empty"),
+    (make_truncated, "unreadable", "truncated"),
+    (make_truncated_png, "unreadable", "damaged or cut off"),
+    (make_bomb, "too_large", "400000000 pixels"),
+    (make_over_limit, "too_large", "144 Mpx, the limit is 100 Mpx"),
+    (make_tiny, "too_small", "32x32"),
+]
+
+
+@pytest.mark.parametrize(("make", "status", "reason"), BAD_FILES, ids=lambda value: getattr(value, "__name__", None))
+def test_a_bad_file_among_good_ones_gets_a_status_and_the_work_goes_on(tmp_path, signpost, make, status, reason):
+    save(tmp_path / "good.jpg", signpost)
+    bad = make(tmp_path, signpost)
+    views = {view.name: view for view in load_capture(tmp_path).views}
+    assert set(views) == {"good.jpg", bad.name}
+    assert views[bad.name].status == status
+    assert reason in views[bad.name].reason
+    assert views["good.jpg"].status == "ok"
+    assert views["good.jpg"].reason == ""
+
+
+@pytest.mark.parametrize(("make", "status", "reason"), BAD_FILES, ids=lambda value: getattr(value, "__name__", None))
+def test_a_bad_file_alone_is_an_error_in_three_parts(tmp_path, signpost, make, status, reason):
+    bad = make(tmp_path, signpost)
+    for path in (tmp_path, bad):
+        with pytest.raises(InputError) as error:
+            load_capture(path)
+        assert status in error.value.got and bad.name in error.value.got and reason in error.value.got
+        assert error.value.expected and error.value.do
+
+
+def test_a_huge_picture_is_refused_from_its_header_without_decoding(tmp_path, signpost, monkeypatch):
+    save(tmp_path / "good.jpg", signpost)
+    make_over_limit(tmp_path, signpost)
+    decoded = []
+    monkeypatch.setattr(recon.photo, "_decode_small", lambda image: decoded.append(image.size) or np.zeros((8, 8, 3), np.uint8))
+    load_capture(tmp_path)
+    assert decoded == [(200, 120)]
+
+
+def test_the_size_limit_is_a_setting(tmp_path, signpost):
+    save(tmp_path / "a.jpg", signpost)
+    with pytest.raises(InputError, match=r"the limit is 0\.02 Mpx"):
+        load_capture(tmp_path, settings=CaptureSettings(max_megapixels=0.02))
+
+
+@pytest.mark.parametrize("kind", ["missing", "empty_folder", "folder_without_pictures", "text_file"])
+def test_paths_without_pictures_are_errors_in_three_parts(tmp_path, kind):
+    path = tmp_path / ("nowhere" if kind == "missing" else "folder")
+    if kind != "missing":
+        path.mkdir()
+    if kind in ("folder_without_pictures", "text_file"):
+        (path / "notes.txt").write_text("x")
+    if kind == "text_file":
+        path = path / "notes.txt"
+    with pytest.raises(InputError) as error:
+        load_capture(path)
+    assert str(path) in error.value.got
+    assert error.value.expected and error.value.do
+
+
+@pytest.mark.parametrize(("orientation", "quarter_turns"), [(1, 0), (6, 1), (8, -1), (3, 2)])
+def test_exif_orientation_is_applied(tmp_path, signpost, orientation, quarter_turns):
+    # Exif 6 means "turn clockwise to view", so what is stored is the upright picture turned counter-clockwise once.
+    stored = np.ascontiguousarray(np.rot90(signpost, quarter_turns))
+    save(tmp_path / "a.jpg", stored, exif=exif_bytes(orientation), quality=95, subsampling=0)
+    view = load_capture(tmp_path).views[0]
+    assert (view.width, view.height) == (200, 120)
+    image = read_view(view)
+    assert image.shape == (120, 200, 3)
+    for (y, x), colour in {(20, 30): (200, 0, 0), (20, 170): (0, 200, 0), (100, 30): (0, 0, 200), (100, 170): (255, 255, 255)}.items():
+        np.testing.assert_allclose(image[y, x], colour, atol=6)
+
+
+def test_focal_length_is_by_the_diagonal(tmp_path):
+    # 300 x 400 has a diagonal of 500; full frame 43.267 mm. 50 mm gives 50 / 43.267 * 500 = 577.8 px.
+    save(tmp_path / "a.jpg", np.full((400, 300, 3), 90, np.uint8), exif=exif_bytes(focal_35mm=50))
+    assert load_capture(tmp_path).views[0].focal_px == pytest.approx(577.8, abs=0.1)
+
+
+def test_focal_length_from_the_focal_plane():
+    # 6 mm at 800 px a centimetre = 80 px a millimetre: 480 px at full size, 240 px after halving.
+    tags = {FOCAL_LENGTH: 6.0, FOCAL_PLANE_X_RESOLUTION: 800.0, FOCAL_PLANE_UNIT: 3, PIXEL_X_DIMENSION: 800, PIXEL_Y_DIMENSION: 600}
+    assert focal_from_exif(tags, 800, 600).focal_px == pytest.approx(480)
+    assert focal_from_exif(tags, 300, 400).focal_px == pytest.approx(240)
+    # Inches are the default unit: 25.4 px an inch is one pixel a millimetre.
+    assert focal_from_exif({FOCAL_LENGTH: 500.0, FOCAL_PLANE_X_RESOLUTION: 25.4}, 640, 480).focal_px == pytest.approx(500)
+
+
+@pytest.mark.parametrize("value", [0, -3, float("nan"), "wide", None])
+def test_unknown_focal_lengths_are_unknown(value):
+    found = focal_from_exif({FOCAL_LENGTH_35MM: value}, 400, 300)
+    assert found.focal_px is None and found.note == ""
+
+
+def test_impossible_or_cropped_focal_lengths_are_ignored_with_a_note():
+    impossible = focal_from_exif({FOCAL_LENGTH_35MM: 3}, 400, 300)
+    assert impossible.focal_px is None and "degrees" in impossible.note
+    cropped = focal_from_exif({FOCAL_LENGTH_35MM: 28, PIXEL_X_DIMENSION: 4000, PIXEL_Y_DIMENSION: 3000}, 1000, 1000)
+    assert cropped.focal_px is None and "cropped" in cropped.note
+
+
+def test_a_grey_picture_is_used_and_says_so(tmp_path, signpost):
+    grey = cv2.cvtColor(signpost, cv2.COLOR_RGB2GRAY)
+    save(tmp_path / "one_channel.jpg", grey)
+    save(tmp_path / "three_channels.jpg", np.repeat(grey[..., None], 3, 2) // 2)
+    save(tmp_path / "coloured.jpg", signpost)
+    views = {view.name: view for view in load_capture(tmp_path).views}
+    assert [views[name].is_grey for name in ("one_channel.jpg", "three_channels.jpg", "coloured.jpg")] == [True, True, False]
+    assert all(view.status == "ok" for view in views.values())
+    assert "grey" in views["one_channel.jpg"].reason
+    assert read_view(views["one_channel.jpg"]).shape == (120, 200, 3)
+
+
+def test_the_second_of_two_equal_files_is_rejected(tmp_path, signpost):
+    save(tmp_path / "a.png", signpost)
+    (tmp_path / "b.png").write_bytes((tmp_path / "a.png").read_bytes())
+    save(tmp_path / "c.png", signpost[::-1])
+    views = load_capture(tmp_path).views
+    assert [(view.name, view.status) for view in views] == [("a.png", "ok"), ("b.png", "rejected"), ("c.png", "ok")]
+    assert views[1].reason == "duplicate of a.png"
+
+
+def test_names_are_in_natural_order_and_system_files_are_ignored(tmp_path, signpost):
+    for number in (10, 9, 1):
+        save(tmp_path / f"IMG_{number}.png", signpost[: 120 - number])
+    (tmp_path / ".DS_Store").write_bytes(b"x")
+    (tmp_path / "._IMG_1.png").write_bytes(b"resource fork")
+    (tmp_path / "settings.json").write_text("{}")
+    capture = load_capture(tmp_path)
+    assert [view.name for view in capture.views] == ["IMG_1.png", "IMG_9.png", "IMG_10.png"]
+    assert capture.notes == ()
+    assert capture.scale == "relative"
+
+
+def test_camera_raw_files_are_named_in_the_notes(tmp_path, signpost):
+    save(tmp_path / "a.png", signpost)
+    save(tmp_path / "b.png", signpost[::-1])
+    (tmp_path / "DSC_1.NEF").write_bytes(b"raw")
+    assert any("DSC_1.NEF" in note and "develop" in note for note in load_capture(tmp_path).notes)
+
+
+def test_one_photo_works_and_says_what_it_cannot_give(tmp_path, signpost):
+    capture = load_capture(save(tmp_path / "a.png", signpost))
+    assert len(capture.views) == 1
+    assert any("one picture only" in note for note in capture.notes)
+
+
+def test_transparent_pictures_stand_on_white(tmp_path):
+    image = np.zeros((100, 100, 4), np.uint8)
+    image[:50] = (10, 200, 30, 255)
+    save(tmp_path / "a.png", image)
+    pixels = read_view(load_capture(tmp_path).views[0])
+    assert pixels[10, 10].tolist() == [10, 200, 30]
+    assert pixels[90, 10].tolist() == [255, 255, 255]
+
+
+def test_sixteen_bit_grey_is_scaled_not_clipped(tmp_path):
+    ramp = np.tile(np.linspace(0, 65535, 200).astype(np.uint16), (100, 1))
+    save(tmp_path / "a.png", ramp)
+    pixels = read_view(load_capture(tmp_path).views[0])
+    assert pixels[50, 0, 0] == 0 and pixels[50, -1, 0] == 255
+    assert abs(int(pixels[50, 100, 1]) - 128) <= 1
+
+
+def test_colours_of_another_profile_are_brought_to_srgb(tmp_path):
+    from PIL import ImageCms
+
+    # sRGB with the places of the red and the blue primary exchanged: what such a file calls red is blue.
+    srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    exchanged = srgb.replace(b"rXYZ", b"....", 1).replace(b"bXYZ", b"rXYZ", 1).replace(b"....", b"bXYZ", 1)
+    image = np.random.default_rng(0).integers(0, 256, (100, 120, 3), dtype=np.uint8)
+    save(tmp_path / "plain.png", image, icc_profile=srgb)
+    save(tmp_path / "exchanged.png", image, icc_profile=exchanged)
+    exchanged_view, plain_view = load_capture(tmp_path).views
+    assert np.abs(read_view(plain_view).astype(int) - image).max() <= 1
+    assert np.abs(read_view(exchanged_view).astype(int) - image[..., ::-1]).max() <= 2
+
+
+def test_heic_is_read(tmp_path, signpost):
+    pillow_heif = pytest.importorskip("pillow_heif")
+    pillow_heif.from_pillow(Image.fromarray(signpost)).save(tmp_path / "a.heic", quality=95)
+    view = load_capture(tmp_path).views[0]
+    assert (view.status, view.width, view.height) == ("ok", 200, 120)
+    assert np.median(np.abs(read_view(view).astype(int) - signpost)) <= 3
+
+
+def test_heic_without_its_package_says_what_to_install(tmp_path, signpost, monkeypatch):
+    save(tmp_path / "good.jpg", signpost)
+    (tmp_path / "b.heic").write_bytes(b"\0\0\0\x18ftypheic")
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    views = {view.name: view for view in load_capture(tmp_path).views}
+    assert views["b.heic"].status == "unreadable"
+    assert "pip install 'recon-avatar[heic]'" in views["b.heic"].reason
+    assert views["good.jpg"].status == "ok"
+
+
+def test_a_photo_that_is_gone_when_it_is_read_is_an_input_error(tmp_path, signpost):
+    view = load_capture(save(tmp_path / "a.png", signpost)).views[0]
+    view.path.unlink()
+    with pytest.raises(InputError, match=r"a\.png"):
+        read_view(view)
+
+
+def test_importing_ingest_and_detect_loads_no_heavy_package():
+    heavy = ("mediapipe", "torch", "av", "open3d", "anny")
+    code = f"import sys, recon, recon.ingest, recon.detect, recon.video; print([m for m in {heavy} if m in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"

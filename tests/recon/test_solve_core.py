@@ -1,0 +1,113 @@
+"""The solver core, the residuals and their derivatives."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from assets.errors import DegenerateGeometryError
+from recon.solve.normal_equations import NormalEquations, cauchy_weight
+from recon.solve.residuals import left_null_basis, match_rows, project, tangents
+from recon.solve.state import HeadState, SolveView
+
+
+def _view() -> SolveView:
+    turn = np.array([[0.8, 0.0, 0.6], [0.0, 1.0, 0.0], [-0.6, 0.0, 0.8]])
+    T_cam_world = np.eye(4)
+    T_cam_world[:3, :3], T_cam_world[:3, 3] = np.diag([1.0, -1.0, -1.0]) @ turn, [0.02, -0.03, 0.7]
+    return SolveView("a", 1, 0, np.array([900.0, 950.0]), np.array([410.0, 330.0]), T_cam_world, 800, 600, None)
+
+
+def _state() -> HeadState:
+    rotations = np.stack([np.eye(3), np.array([[0.0, -1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 1.0]])])
+    return HeadState(np.zeros(2), 0.0, np.array([0.05]), rotations, np.array([[0, 0, 0.0], [0.01, 0.02, 0.03]]), np.zeros((2, 3)))
+
+
+def test_solver_finds_the_weighted_least_squares_answer_worked_by_hand():
+    # x observed as 2 (weight 1) and 5 (weight 2), prior 0 with sd 1: (1 * 2 + 2 * 5) / (1 + 2 + 1) = 3. y observed as 2 y = 8.
+    equations = NormalEquations(3)
+    equations.add_rows("x", np.array([0]), np.ones((2, 1)), np.array([2.0, 5.0]), np.array([1.0, 2.0]))
+    equations.add_rows("y", np.array([2]), np.array([[2.0]]), np.array([8.0]), np.array([1.0]))
+    equations.add_prior("prior", np.array([0]), np.array([0.0]), 1.0)
+    step = equations.solve(np.array([True, False, True]), damping=0.0)
+    np.testing.assert_allclose(step, [3.0, 0.0, 4.0], atol=1e-6)
+    # Half of 1 * 2^2 + 2 * 5^2.
+    assert equations.cost["x"] == pytest.approx(27.0)
+
+
+def test_solver_holds_parameters_that_are_not_free_even_when_the_rows_pull_on_them():
+    equations = NormalEquations(2)
+    equations.add_rows("sum", np.array([0, 1]), np.ones((1, 2)), np.array([6.0]), np.array([1.0]))
+    assert equations.solve(np.array([False, True]), damping=0.0).tolist() == [0.0, 6.0]
+
+
+def test_undetermined_system_is_refused_with_what_to_do():
+    equations = NormalEquations(2)
+    equations.add_rows("only x", np.array([0]), np.ones((1, 1)), np.array([1.0]), np.array([1.0]))
+    with pytest.raises(DegenerateGeometryError, match="hold parameters fixed"):
+        equations.solve(np.array([True, True]))
+
+
+def test_cauchy_weight_is_one_at_zero_and_half_at_its_scale():
+    np.testing.assert_allclose(cauchy_weight(np.array([0.0, 2.0, 6.0]), 2.0), [1.0, 0.5, 0.1])
+
+
+def test_robust_weights_leave_the_line_of_the_majority():
+    # Nine observations of 1 and one of 100: the mean is 10.9, the Cauchy estimate stays near 1.
+    observed, estimate = np.array([1.0] * 9 + [100.0]), 10.9
+    for _ in range(30):
+        equations = NormalEquations(1)
+        equations.add_rows("all", np.array([0]), np.ones((10, 1)), observed - estimate, cauchy_weight(np.abs(observed - estimate), 1.0))
+        estimate += equations.solve(np.array([True]), damping=0.0)[0]
+    assert estimate == pytest.approx(1.0, abs=0.02)
+
+
+def test_projection_derivatives_agree_with_finite_differences():
+    view, state = _view(), _state()
+    points = np.array([[0.03, -0.05, 0.04], [-0.06, 0.02, -0.01], [0.0, 0.07, 0.02]])
+    here, layout, h = project(points, state, view), state.layout, 1e-6
+    for column, analytic in [
+        (layout.focal(0), here.d_log_focal[..., 0]),
+        *zip(layout.pose(1), np.moveaxis(here.d_pose, 2, 0), strict=True),
+    ]:
+        step = np.zeros(layout.size)
+        step[column] = h
+        numeric = (project(points, state.moved(step), view).px - project(points, state.moved(-step), view).px) / (2 * h)
+        np.testing.assert_allclose(analytic, numeric, rtol=1e-5, atol=1e-3, err_msg=f"column {column}")
+    for axis in range(3):
+        moved = h * np.eye(3)[axis]
+        numeric = (project(points + moved, state, view).px - project(points - moved, state, view).px) / (2 * h)
+        np.testing.assert_allclose(here.d_point[:, :, axis], numeric, rtol=1e-5, atol=1e-3)
+
+
+def test_pose_of_another_instant_does_not_move_this_view():
+    view, state = _view(), _state()
+    points, step = np.array([[0.03, -0.05, 0.04]]), np.zeros(state.layout.size)
+    step[state.layout.pose(0)] = 0.3
+    np.testing.assert_array_equal(project(points, state, view).px, project(points, state.moved(step), view).px)
+
+
+def test_null_basis_is_orthonormal_and_vanishes_on_both_columns():
+    columns = np.random.default_rng(0).standard_normal((50, 4, 2)) * np.array([1.0, 900.0])
+    columns[0, :, 1] = 0.5 * columns[0, :, 0] + 1e-3  # nearly parallel, as for skin seen along its surface
+    null = left_null_basis(columns)
+    np.testing.assert_allclose(null @ np.swapaxes(null, 1, 2), np.broadcast_to(np.eye(2), (50, 2, 2)), atol=1e-12)
+    np.testing.assert_allclose(null @ columns, 0, atol=1e-9)
+
+
+def test_match_residual_ignores_sliding_along_the_skin_but_not_depth():
+    first = _view()
+    second = dataclasses.replace(first, T_cam_world=np.array([[1, 0, 0, 0.1], [0, -1, 0, 0.0], [0, 0, -1, 0.6], [0, 0, 0, 1.0]]))
+    state, point, normal = _state(), np.array([[0.01, 0.02, 0.05]]), np.array([[0.36, 0.48, 0.8]])
+    slid = point + 2e-4 * tangents(normal)[:, :, 0] - 1e-4 * tangents(normal)[:, :, 1]
+    deeper = point - 2e-4 * normal
+    residual = {}
+    for name, seen in (("slid", slid), ("deeper", deeper)):
+        observed = [project(seen, state, view).px for view in (first, second)]
+        rows = match_rows(*observed, project(point, state, first), project(point, state, second), normal)
+        residual[name] = float(np.linalg.norm(rows.residual))
+    # A fifth of a millimetre in depth is some tenths of a pixel; the same distance along the skin leaves only second order.
+    assert residual["deeper"] > 0.05
+    assert residual["slid"] < 0.01 * residual["deeper"]

@@ -1,0 +1,140 @@
+"""Avatar folders: exact round trip, nothing half-written, broken ones refused in plain words."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+from scipy.spatial.transform import Rotation
+
+from assets.errors import ArtifactError, InputError
+from recon.avatar import FittedView
+from recon.storage import FILES, load_avatar, save_avatar
+from render.camera import Camera
+from tests.recon.toy_head import toy_avatar, toy_head
+
+HEAD = toy_head(24, 32)
+
+
+def rigid(rng: np.random.Generator) -> np.ndarray:
+    T = np.eye(4)
+    T[:3, :3], T[:3, 3] = Rotation.random(random_state=int(rng.integers(1000))).as_matrix(), rng.normal(size=3)
+    return T
+
+
+def views() -> tuple[FittedView, ...]:
+    rng = np.random.default_rng(1)
+    T_cam_world = rigid(rng)
+    camera = Camera(np.array([[1001 / 3, 0, 405.1], [0, 999.7, 540 / 7], [0, 0, 1]]), T_cam_world, 810, 1080)
+    lost = FittedView("clip.mp4#000003", "no_face", 'no face; "covered"', None, None, {}, np.nan, np.nan, np.nan, np.nan)
+    return (FittedView("a.jpg", "ok", "", camera, rigid(rng), {"jawOpen": 0.1 + 0.2}, 1 / 3, -80.1, 2e-17, 4.0), lost)
+
+
+def an_avatar(**changes):
+    T_world_head = rigid(np.random.default_rng(2))
+    return toy_avatar(HEAD, **({"views": views(), "notes": ("one photo only: no ears ä",), "T_world_head": T_world_head} | changes))
+
+
+def same(a, b) -> bool:
+    """Equal to the bit, dtypes included, through nested records; nan equals nan."""
+    if dataclasses.is_dataclass(a):
+        return type(a) is type(b) and all(same(getattr(a, f.name), getattr(b, f.name)) for f in dataclasses.fields(a))
+    if isinstance(a, np.ndarray):
+        return a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes()
+    if isinstance(a, tuple):
+        return len(a) == len(b) and all(map(same, a, b))
+    return a == b or (a != a and b != b)
+
+
+def test_round_trip_is_exact_to_the_bit(tmp_path):
+    avatar = an_avatar()
+    folder = save_avatar(tmp_path / "new" / "avatar", avatar)
+    assert sorted(p.name for p in folder.iterdir()) == sorted(FILES)
+    loaded = load_avatar(folder, head=HEAD)
+    assert same(loaded, avatar)
+    assert not same(dataclasses.replace(loaded, offsets=np.nextafter(loaded.offsets, np.float32(1))), avatar)
+
+
+def test_the_record_states_head_licence_scale_and_schema(tmp_path):
+    record = json.loads((save_avatar(tmp_path / "avatar", an_avatar()) / "avatar.json").read_text())
+    assert record["schema_version"] == 1 and record["scale"] == "relative"
+    assert record["head"]["topology_hash"] == HEAD.topology_hash and record["head"]["licence"] == "CC0"
+    assert record["views"][1]["residual_px"] is None
+
+
+def test_saving_over_an_avatar_replaces_it_and_keeps_the_users_files(tmp_path):
+    folder = save_avatar(tmp_path / "avatar", an_avatar())
+    (folder / "mine.glb").write_bytes(b"keep")
+    newer = an_avatar(seed=9)
+    save_avatar(folder, newer)
+    assert same(load_avatar(folder, head=HEAD), newer)
+    assert (folder / "mine.glb").read_bytes() == b"keep"
+    assert [p.name for p in tmp_path.iterdir()] == ["avatar"]
+
+
+def test_a_failed_save_leaves_the_older_avatar_whole(tmp_path, monkeypatch):
+    avatar = an_avatar()
+    folder = save_avatar(tmp_path / "avatar", avatar)
+
+    def disk_full(*args, **kwargs):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("recon.storage.Image.Image.save", disk_full)
+    with pytest.raises((OSError, InputError), match="No space left"):
+        save_avatar(folder, an_avatar(seed=9))
+    assert same(load_avatar(folder, head=HEAD), avatar)
+    assert [p.name for p in tmp_path.iterdir()] == ["avatar"]
+
+
+def test_a_folder_with_something_else_is_not_overwritten(tmp_path):
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "me.jpg").write_bytes(b"x")
+    with pytest.raises(InputError, match="holds something else"):
+        save_avatar(tmp_path / "photos", an_avatar())
+    assert (tmp_path / "photos" / "me.jpg").exists()
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_missing_file_is_named(tmp_path, name):
+    folder = save_avatar(tmp_path / "avatar", an_avatar())
+    (folder / name).unlink()
+    with pytest.raises(ArtifactError, match=name.replace(".", r"\.")):
+        load_avatar(folder, head=HEAD)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_truncated_file_is_refused(tmp_path, name):
+    folder = save_avatar(tmp_path / "avatar", an_avatar())
+    (folder / name).write_bytes((folder / name).read_bytes()[:100])
+    with pytest.raises(ArtifactError, match=name.replace(".", r"\.")):
+        load_avatar(folder, head=HEAD)
+
+
+def test_another_schema_version_is_refused(tmp_path):
+    folder = save_avatar(tmp_path / "avatar", an_avatar())
+    record = json.loads((folder / "avatar.json").read_text())
+    (folder / "avatar.json").write_text(json.dumps(record | {"schema_version": 2}))
+    with pytest.raises(ArtifactError, match=r"version 1[^$]*version 2"):
+        load_avatar(folder, head=HEAD)
+
+
+def test_another_topology_is_refused(tmp_path):
+    folder = save_avatar(tmp_path / "avatar", an_avatar())
+    other = toy_head(24, 34)
+    with pytest.raises(ArtifactError, match=HEAD.topology_hash):
+        load_avatar(folder, head=other)
+
+
+def test_numbers_that_are_not_finite_are_refused_at_both_ends(tmp_path):
+    offsets = np.zeros_like(HEAD.vertices)
+    offsets[17, 2] = np.nan
+    with pytest.raises(ArtifactError, match=r"offsets[^$]*\(17, 2\)"):
+        save_avatar(tmp_path / "bad", an_avatar(offsets=offsets))
+    assert not (tmp_path / "bad").exists()
+    folder = save_avatar(tmp_path / "avatar", an_avatar())
+    tensors = load_file(folder / "avatar.safetensors")
+    tensors["identity_coeffs"] = np.array([0, np.inf, 0], np.float32)
+    save_file(tensors, folder / "avatar.safetensors")
+    with pytest.raises(ArtifactError, match="identity_coeffs"):
+        load_avatar(folder, head=HEAD)

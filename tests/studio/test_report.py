@@ -1,0 +1,140 @@
+"""The report: self-contained, small, with every picture in it, and honest about what is missing."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import io
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from assets.head_model import PARTS
+from render import Camera, Mesh
+from studio.charts import expression_charts, line_chart, yaw_chart
+from studio.report import write_report
+from studio.report_pictures import embed, shrink
+from studio.report_text import number
+from studio.wireframe import SUPERSAMPLE, draw_wireframe, quad_edges
+from tests.studio.conftest import SMALL
+
+
+def test_the_report_asks_for_nothing_outside_itself(small_run):
+    page = (small_run[0] / "report.html").read_text(encoding="utf-8")
+    addresses = re.findall(r"""(?:src|href|srcset|action|data)\s*=\s*["']([^"']*)""", page)
+    assert addresses and all(address.startswith("data:image/") for address in addresses)
+    assert not re.search(r"@import|url\(|<script|<link|<iframe", page)
+    assert len(page) < 8 * 2**20
+
+
+def test_every_embedded_picture_can_be_decoded_and_none_is_blank(small_run):
+    page = (small_run[0] / "report.html").read_text(encoding="utf-8")
+    pictures = re.findall(r'src="data:image/(?:jpeg|png);base64,([^"]+)" width="(\d+)" height="(\d+)" alt="([^"]+)"', page)
+    names = [alt for *_, alt in pictures]
+    for wanted in ("photo neutral_04.jpg", "fitted mesh over neutral_04.jpg", "baked texture", "render, frame 0000", "generated, frame 0004"):
+        assert wanted in names
+    for content, width, height, alt in pictures:
+        with Image.open(io.BytesIO(base64.b64decode(content))) as picture:
+            assert picture.size == (int(width), int(height)), alt
+            assert np.asarray(picture).std() > 1, f"{alt} is blank"
+
+
+def test_the_report_says_what_the_tiny_checkpoint_is_and_names_licences(small_run):
+    page = (small_run[0] / "report.html").read_text(encoding="utf-8")
+    assert "Tiny checkpoint: trained from nothing" in page
+    for name in ("MediaPipe", "Open3D", "Apache-2.0", "Head model anny", "diffusers"):
+        assert name in page
+    assert "face distance to truth" in page and "similarity" in page
+
+
+def test_without_frames_the_report_says_so(small_run, tmp_path: Path):
+    page = write_report(small_run[0], tmp_path / "r.html", SMALL, with_frames=False).read_text(encoding="utf-8")
+    assert "no diffusion model was given" in page and "generated, frame" not in page
+
+
+def test_names_from_the_capture_are_escaped(run_copy: Path, tmp_path: Path):
+    path = run_copy / "capture.json"
+    path.write_text(path.read_text().replace('"notes": []', '"notes": ["<script>alert(1)</script>"]'))
+    page = write_report(run_copy, tmp_path / "r.html", SMALL).read_text(encoding="utf-8")
+    assert "<script" not in page and "&lt;script&gt;" in page
+
+
+@pytest.fixture
+def square() -> Mesh:
+    """One quad of two triangles, corners at (-0.1, -0.05), (0.1, -0.05), (0.1, 0.05), (-0.1, 0.05), one metre before the camera."""
+    vertices = np.array([[-0.1, -0.05, 1], [0.1, -0.05, 1], [0.1, 0.05, 1], [-0.1, 0.05, 1]], np.float32)
+    triangles = np.array([[0, 2, 1], [0, 3, 2]], np.int32)
+    parts = np.full(2, PARTS.index("skin"), np.uint8)
+    return Mesh(vertices, triangles, np.zeros((4, 2), np.float32), triangles, parts)
+
+
+@pytest.fixture
+def camera() -> Camera:
+    """Focal 100 px, so the quad's outline lies at x 10 and 30, y 15 and 25 of a 40 x 40 picture."""
+    return Camera(np.array([[100.0, 0, 20], [0, 100, 20], [0, 0, 1]]), np.eye(4), 40, 40)
+
+
+def test_the_wireframe_lies_on_the_projected_edges_and_leaves_the_diagonal_out(square: Mesh, camera: Camera):
+    drawn = draw_wireframe(np.zeros((40, 40, 3), np.uint8), square, camera)[..., 1].astype(int)
+    # The edge x = 10 px is the border of columns 9 and 10: both get the same half of the line.
+    assert drawn[20, 9] > 20 and abs(drawn[20, 9] - drawn[20, 10]) <= 12
+    assert drawn[15, 20] > 20 and drawn[24, 20] > 20 and drawn[20, 29] > 20
+    assert drawn[20, 12:28].max() == 0, "the diagonal of the quad crosses the middle and must not be drawn"
+    assert drawn[:13].max() == 0 and drawn[:, 33:].max() == 0
+
+
+def test_a_hidden_mesh_is_not_drawn(square: Mesh, camera: Camera):
+    """A larger quad before the small one covers it: only the outline of the front one may show."""
+    front = dataclasses.replace(square, vertices=square.vertices * [1.5, 1.5, 0.75])
+    both = Mesh(
+        np.concatenate([square.vertices, front.vertices]).astype(np.float32),
+        np.concatenate([square.triangles, square.triangles + 4]),
+        np.zeros((8, 2), np.float32),
+        np.concatenate([square.triangles, square.triangles + 4]),
+        np.full(4, PARTS.index("skin"), np.uint8),
+    )
+    drawn = draw_wireframe(np.zeros((40, 40, 3), np.uint8), both, camera)[..., 1]
+    alone = draw_wireframe(np.zeros((40, 40, 3), np.uint8), front, camera)[..., 1]
+    np.testing.assert_array_equal(drawn, alone)
+
+
+def test_quad_edges_are_the_outline_of_a_quad(square: Mesh):
+    edges, first, second = quad_edges(square)
+    assert {tuple(edge) for edge in edges.tolist()} == {(0, 1), (1, 2), (2, 3), (0, 3)}
+    assert (first == second).all() and SUPERSAMPLE >= 2
+
+
+def test_shrinking_keeps_the_mean_and_never_enlarges():
+    rng = np.random.default_rng(5)
+    picture = rng.integers(0, 256, (90, 60, 3), dtype=np.uint8)
+    assert shrink(picture, 30).shape == (30, 20, 3)
+    assert abs(shrink(picture, 30).mean() - picture.mean()) < 1
+    assert shrink(picture, 200) is picture
+    assert embed(picture, "a").uri.startswith("data:image/jpeg;base64,")
+
+
+def test_yaw_chart_marks_each_registered_view_at_its_angle():
+    chart = yaw_chart([("left.jpg", -90.0, "ok"), ("mid.jpg", 0.0, "no_face"), ("none.jpg", float("nan"), "no_face")])
+    assert chart.count("<circle") == 2
+    assert '<circle cx="18.0"' in chart and '<circle cx="180.0"' in chart, "-90 is the left edge, 0 the middle of 360"
+    assert "none.jpg" not in chart
+
+
+def test_expression_charts_show_the_largest_weight_and_list_what_is_never_seen():
+    charts, unseen = expression_charts([{"jawOpen": 0.2}, {"jawOpen": 0.6, "mouthSmileLeft": 0.01}])
+    assert len(charts) == 1 and "jawOpen" in charts[0] and "0.60" in charts[0]
+    assert len(unseen) == 51 and "mouthSmileLeft" in unseen
+
+
+def test_line_chart_leaves_out_what_is_not_finite():
+    assert line_chart([("a", [(0, float("nan"))])], x_label="x", y_label="y") == ""
+    drawn = line_chart([("a", [(0, 1.0), (1, float("inf")), (2, 3.0)])], x_label="x", y_label="y")
+    assert drawn.count('class="spot s0"') == 2 + 1, "two points and the key"
+
+
+@pytest.mark.parametrize(("value", "digits", "text"), [(-0.04, 1, "0.0"), (-3.25, 1, "−3.2"), (float("nan"), 1, "–"), (None, 0, "–"), (12.5, 0, "12")])
+def test_numbers_are_set_with_a_real_minus_and_a_dash_for_unknown(value, digits: int, text: str):
+    assert number(value, digits) == text
