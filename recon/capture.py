@@ -31,6 +31,8 @@ class CaptureSettings:
     """How many frames a video gives, at most."""
     max_candidates: int = 60
     """How many frames of a video are looked at to choose the key frames from."""
+    videos_beside_photos: bool = True
+    """Whether videos that lie in a folder of photos go into the same solve; a video alone is always used."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

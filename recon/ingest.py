@@ -36,6 +36,8 @@ def load_capture(path: Path | str, *, cameras: Path | str | None = None, setting
     if not path.exists():
         raise InputError(expected="a folder with photos, a photo, or a video", got=f"{path}, which does not exist", do="check the path")
     images, videos, notes = _files(path)
+    if images and not settings.videos_beside_photos:
+        videos = []
     views = _mark_duplicates([probe_photo(image, settings) for image in images])
     for video in videos:
         frames, video_notes = _video_views(video, settings)

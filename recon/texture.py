@@ -25,7 +25,7 @@ from recon.avatar import Avatar, FittedView, transform_points
 from recon.texture_balance import agreement, estimate_gains, log_colour
 from recon.texture_blend import GAMMA, BandBlender
 from recon.texture_chart import Chart, make_chart
-from recon.texture_eyes import paint_eyes, paint_mouth
+from recon.texture_eyes import paint_eyes, paint_mouth, trust_in_lids
 from recon.texture_fill import fill_from_mirror, push_pull
 from recon.texture_light import estimate_light, shading
 from recon.texture_views import Picture, ViewingSettings
@@ -192,6 +192,7 @@ def _complete(
     avatar: Avatar, chart: Chart, colour: np.ndarray, seen: np.ndarray, settings: TextureSettings
 ) -> tuple[np.ndarray, np.ndarray]:
     """Fill in what was not seen; the whole (S, S) albedo and its confidence."""
+    seen = trust_in_lids(colour, seen, avatar.head, chart)
     colour, seen, eyes = paint_eyes(colour, seen, avatar.head, chart)
     colour = paint_mouth(colour, seen, chart, eyes.sclera_linear)
     is_skin = chart.part == PARTS.index("skin")

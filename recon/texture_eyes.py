@@ -17,6 +17,8 @@ SCLERA_LINEAR = np.array([0.66, 0.60, 0.56], np.float32)
 IRIS_LINEAR = np.array([0.10, 0.055, 0.03], np.float32)
 SKIN_LINEAR = np.array([0.45, 0.25, 0.18], np.float32)
 PUPIL_LINEAR = np.array([0.006, 0.005, 0.005], np.float32)
+MOSTLY = 0.75
+"""Share of what was seen of an eyeball that must look like an eye for it to be used."""
 MOUTH_LINEAR = {
     "teeth_upper": (0.62, 0.55, 0.44),
     "teeth_lower": (0.57, 0.50, 0.40),
@@ -65,7 +67,9 @@ def paint_eyes(colour: np.ndarray, seen: np.ndarray, head: HeadModel, chart: Cha
         trust = np.clip(seen[ball.texels] / 0.3, 0, 1)
         baked = colour[ball.texels]
         is_placed = colours.iris_measured and _iris_offset(baked, model, trust, ball, colours) < 0.35
-        trust = trust * _not_skin(baked, ball, colours) if is_placed else np.zeros_like(trust)
+        kept = trust * _not_skin(baked, ball, colours) * _like_model(baked, model, colours)
+        # A patchwork of both would look worse than either.
+        trust = kept if is_placed and kept.sum() > MOSTLY * trust.sum() else np.zeros_like(trust)
         colour[ball.texels] = trust[:, None] * baked + (1 - trust[:, None]) * model
         seen[ball.texels] = np.where(trust > 0.5, seen[ball.texels], 0)
     return colour, seen, colours
@@ -102,9 +106,10 @@ def _measure(colour: np.ndarray, seen: np.ndarray, eyeballs: list[_Eyeball], ski
         whites.append(colour[ball.texels[mine & (ball.radius > 1.25) & (ball.radius < 2.4)]])
         irises.append(colour[ball.texels[mine & (ball.radius > 0.5) & (ball.radius < 0.85)]])
     white, iris = np.concatenate(whites), np.concatenate(irises)
+    # Seen in the same light, the white of an eye is much less red than skin is, and not darker.
+    white = white[(_redness(white) < 0.7 * _redness(skin)) & (white.mean(1) > skin.mean())]
     sclera = _bright_half(white) if len(white) > 200 else skin
-    # Seen in the same light, the white of an eye is much less red than skin is.
-    if _redness(sclera) > 0.7 * _redness(skin):
+    if len(white) <= 200:
         exposure = np.clip(2 * skin.mean() / SCLERA_LINEAR.mean(), 0.5, 1)
         return EyeColours(SCLERA_LINEAR * exposure, IRIS_LINEAR * exposure, False)
     sclera = 0.5 * sclera + 0.5 * sclera.mean() * SCLERA_LINEAR / SCLERA_LINEAR.mean()
@@ -156,6 +161,29 @@ def _iris_offset(baked: np.ndarray, model: np.ndarray, trust: np.ndarray, ball: 
             return np.inf
         centres.append((dark[:, None] * ball.offset).sum(0) / dark.sum())
     return float(np.linalg.norm(centres[0] - centres[1]))
+
+
+def _like_model(baked: np.ndarray, model: np.ndarray, colours: EyeColours) -> np.ndarray:
+    """(M,) 1 where a texel is about as bright as the plain eye is there, 0 for a lid's edge on the white or white on the iris."""
+    level, expected = (np.sqrt(np.maximum(image.mean(1), 0) / colours.sclera_linear.mean()) for image in (baked, model))
+    return 1 - _smooth(np.abs(level - expected), 0.2, 0.35)
+
+
+def trust_in_lids(colour: np.ndarray, seen: np.ndarray, head: HeadModel, chart: Chart) -> np.ndarray:
+    """(N,) `seen`, lowered where skin around an eye shows the white of the eye: there the lids were fitted too wide or too narrow."""
+    is_skin = chart.part == PARTS.index("skin")
+    if not (is_skin & (seen > 0.3)).any():
+        return seen
+    skin = np.median(colour[is_skin & (seen > 0.3)], 0)
+    points = chart.points(head.vertices, head.triangles)
+    near = np.zeros(len(seen), bool)
+    for index, part in enumerate(("eye_left", "eye_right")):
+        ball = head.vertices[head.vertex_parts == PARTS.index(part)]
+        if len(ball):
+            reach = np.linalg.norm(ball - ball.mean(0), axis=1).max() + 0.004
+            near |= is_skin & (np.linalg.norm(points - head.eye_centres()[index], axis=1) < reach)
+    pale = _smooth(_redness(colour) / _redness(skin), 0.85, 0.6) * _smooth(colour.mean(1) / skin.mean(), 1.0, 1.4)
+    return np.where(near, seen * (1 - pale), seen).astype(np.float32)
 
 
 def _not_skin(baked: np.ndarray, ball: _Eyeball, colours: EyeColours) -> np.ndarray:

@@ -18,6 +18,8 @@ from render.shading import srgb_to_linear
 
 EDGE_MAP_PX = 1024
 """Long side at which depth edges of a picture are found."""
+PERSON_MAP_PX = 384
+"""Long side at which the person is told from the background."""
 DEPTH_STEP_M = 0.01
 """A step in depth from one pixel to the next, beyond what the slope explains, that counts as an edge."""
 EYES = tuple(PARTS.index(name) for name in ("eye_left", "eye_right"))
@@ -45,6 +47,8 @@ class ViewingSettings:
     """Distance from an outline within which nothing is taken; over the next as many millimetres trust rises to full."""
     part_margin_mm: float = 0.7
     """The same where two parts meet, on the side of eyeballs, teeth and tongue; half of it on the skin's side (lids, lips)."""
+    find_person: bool = True
+    """Tell the person from the background in each picture, and take no background where the fitted head sticks out."""
 
 
 class Picture:
@@ -62,6 +66,7 @@ class Picture:
         self._levels = [srgb_to_linear(image)]
         self._scene = RayScene(mesh.vertices, mesh.triangles)
         self._outline_px, self._rim_px, self._edge_scale = _edge_distances(mesh, camera)
+        self._person, self._person_scale = find_person(image, mesh, camera)
 
     def observe(self, chart: Chart, settings: ViewingSettings) -> Observation:
         """Colour and weight of every texel of the chart."""
@@ -86,6 +91,8 @@ class Picture:
         position = (px * self._edge_scale).astype(np.float32)
         outline_mm = 1000 * _bilinear(self._outline_px, position) / (self._edge_scale * px_per_m)
         trust = np.clip(outline_mm / settings.edge_margin_mm - 1, 0, 1)
+        if settings.find_person:
+            trust *= _bilinear(self._person, (px * self._person_scale).astype(np.float32))
         rim_mm = 1000 * _bilinear(self._rim_px, position) / (self._edge_scale * px_per_m)
         margin_mm = settings.part_margin_mm * np.where(part == PARTS.index("skin"), 0.5, 1.0)
         near_rim = np.clip(rim_mm / margin_mm - 1, 0, 1)
@@ -132,6 +139,37 @@ def _edge_distances(mesh: Mesh, camera: Camera) -> tuple[np.ndarray, np.ndarray,
     part = np.where(fragments.face_id >= 0, mesh.triangle_parts[fragments.face_id], 0)
     outline = _steps(depth, DEPTH_STEP_M)
     return _distance(outline), _distance(_steps(part.astype(np.float32), 0.5)), small.width / camera.width
+
+
+def find_person(image: np.ndarray, mesh: Mesh, camera: Camera) -> tuple[np.ndarray, float]:
+    """(h, w) float32 in [0, 1], how surely a pixel is the person and not the background; and the map's size over the picture's.
+
+    The fitted head may stick out of the real one by centimetres where no photo held it (back of the head, neck). GrabCut
+    (Rother, Kolmogorov & Blake, SIGGRAPH 2004) decides in the rim of the projected head, with its middle as sure foreground
+    and what lies well outside, above its lower end, as sure background. Below that there are shoulders and clothes.
+    """
+    scale = min(1.0, PERSON_MAP_PX / max(camera.width, camera.height))
+    small = camera.resized(width=max(1, round(camera.width * scale)), height=max(1, round(camera.height * scale)))
+    inside = (rasterize(mesh, small).face_id >= 0).astype(np.uint8)
+    everyone = np.ones(inside.shape, np.float32)
+    if not inside.any() or inside.all():
+        return everyone, scale
+    reach = np.sqrt(inside.sum())
+    depth, outside = (cv2.distanceTransform(mask, cv2.DIST_L2, 5) for mask in (inside, 1 - inside))
+    labels = np.where(inside, cv2.GC_PR_FGD, cv2.GC_PR_BGD).astype(np.uint8)
+    lowest = np.nonzero(inside.any(1))[0].max()
+    far = outside > 0.08 * reach
+    far[int(lowest - 0.35 * reach) :] = False
+    labels[far], labels[depth > 0.2 * reach] = cv2.GC_BGD, cv2.GC_FGD
+    if not far.any() or not (depth > 0.2 * reach).any():
+        return everyone, scale
+    cv2.setRNGSeed(0)
+    resized = cv2.resize(image, (small.width, small.height), interpolation=cv2.INTER_AREA)
+    cv2.grabCut(resized[..., ::-1].copy(), labels, None, np.zeros((1, 65)), np.zeros((1, 65)), 3, cv2.GC_INIT_WITH_MASK)  # type: ignore[call-overload]
+    person = np.isin(labels, (cv2.GC_FGD, cv2.GC_PR_FGD)).astype(np.uint8)
+    # The border itself is a mixture of both, and what is filled in later would spread it over everything behind.
+    margin = cv2.distanceTransform(np.pad(person, 1), cv2.DIST_L2, 5)[1:-1, 1:-1] - 2
+    return np.where(depth > 0.2 * reach, 1.0, np.clip(margin / 2, 0, 1)).astype(np.float32), scale
 
 
 def _steps(image: np.ndarray, threshold: float) -> np.ndarray:

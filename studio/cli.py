@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -12,7 +13,7 @@ from typing import Annotated, Literal
 import tyro
 from tyro.conf import OmitArgPrefixes, Positional, arg
 
-from assets.errors import ReconError
+from assets.errors import InputError, ReconError
 from render.writing import AovName
 from studio.console import Reporter, print_error
 from studio.settings import (
@@ -226,6 +227,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ReconError as error:
         print_error(error)
         return 2
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+            raise
+        print_error(InputError(expected="room on the disk", got=str(error), do="free some and give the same command: it goes on"))
+        return 2
     except KeyboardInterrupt:
         sys.stderr.write("\ninterrupted; nothing is half-written, and the same command goes on where this one stopped\n")
         return 130
@@ -239,5 +245,10 @@ def parse(arguments: Sequence[str]) -> Callable[[Reporter], int | None]:
 
 def _hush_native_chatter() -> None:
     """MediaPipe, TensorFlow Lite and the hub client write logs and bars of their own over ours; the user's own choice stands."""
-    for name, value in {"GLOG_minloglevel": "2", "TF_CPP_MIN_LOG_LEVEL": "3", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}.items():
+    for name, value in {
+        "GLOG_minloglevel": "2",
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+        "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+        "TQDM_DISABLE": "1",
+    }.items():
         os.environ.setdefault(name, value)

@@ -6,15 +6,24 @@ from pathlib import Path
 
 import assets
 from assets.errors import MissingAssetError
+from recon.capture import CaptureSettings
 from studio.settings import ControlStageSettings, GenerateSettings, RunSettings, SweepSettings, TrainSettings
+
+SAMPLE_NOTE = (
+    "The person in this capture is synthetic, and this project rendered the photos itself: the figures show that the path works, "
+    "not how well real photos would do."
+)
 
 TINY_SIDE_PX = 128
 """Picture size of the tiny checkpoint."""
 
 
+SAMPLE_FOLDER = Path(assets.__file__).parent / "sample"
+
+
 def sample_folder() -> Path:
     """The sample capture that ships with the project; raises MissingAssetError where it is not there."""
-    folder = Path(assets.__file__).parent / "sample"
+    folder = SAMPLE_FOLDER
     if not folder.is_dir():
         raise MissingAssetError(
             expected="the bundled sample capture",
@@ -25,8 +34,9 @@ def sample_folder() -> Path:
 
 
 def demo_settings() -> RunSettings:
-    """The default fit and sweep, control images at the tiny checkpoint's size, and that checkpoint trained on the spot."""
+    """The photos without the clip, the default fit and sweep, and a tiny checkpoint trained on the spot, with control images to match."""
     return RunSettings(
+        capture=CaptureSettings(videos_beside_photos=False),
         sweep=SweepSettings(),
         control=ControlStageSettings(width=TINY_SIDE_PX, height=TINY_SIDE_PX),
         generate=GenerateSettings(model="", controlnets=(), num_inference_steps=16, guidance_scale=2.0, device="cpu"),

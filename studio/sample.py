@@ -191,18 +191,28 @@ def write_ground_truth(folder: Path, shots: tuple[Shot, ...]) -> None:
     (folder / "frames.json").write_text(json.dumps(notes, indent=1) + "\n")
 
 
+def write_photos(folder: Path, shots: tuple[Shot, ...], *, progress: Progress | None = None) -> None:
+    """Render the photos of a capture into a folder."""
+    for index, shot in enumerate(shots):
+        _save_jpeg(folder / shot.file, render_shot(shot))
+        if progress:
+            progress("photos", index + 1, len(shots))
+
+
+def write_clip(folder: Path, shots: tuple[Shot, ...], *, progress: Progress | None = None) -> None:
+    """Render the clip of a capture into `clip/clip.mp4` of a folder."""
+    (folder / "clip").mkdir(parents=True, exist_ok=True)
+    write_video(folder / "clip" / "clip.mp4", _clip_frames(shots, progress), fps=CLIP_FPS)
+
+
 def make_sample(settings: SampleSettings, *, progress: Progress | None = None) -> None:
     """Render the capture into a folder: ground truth first, then photos, then the clip."""
     settings.out.mkdir(parents=True, exist_ok=True)
     photos, clip = photo_shots(width=settings.width, height=settings.height), clip_shots()
     write_ground_truth(settings.out / "gt", (*photos, *clip) if settings.clip else photos)
-    for index, shot in enumerate(photos):
-        _save_jpeg(settings.out / shot.file, render_shot(shot))
-        if progress:
-            progress("photos", index + 1, len(photos))
+    write_photos(settings.out, photos, progress=progress)
     if settings.clip:
-        (settings.out / "clip").mkdir(exist_ok=True)
-        write_video(settings.out / "clip" / "clip.mp4", _clip_frames(clip, progress), fps=CLIP_FPS)
+        write_clip(settings.out, clip, progress=progress)
 
 
 def main() -> None:

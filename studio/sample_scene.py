@@ -7,6 +7,7 @@ import functools
 
 import numpy as np
 import scipy.sparse as sp
+from scipy.spatial import KDTree
 
 from assets.head_model import PARTS
 from render.rasterize.embree import RayScene
@@ -207,6 +208,16 @@ def solid_light(expression: Expression) -> Irradiance:
     return _cast_light(_solids(person, skin, eye_centres(person), np.eye(3)), len(skin))
 
 
+def _turned_eyes(light: Irradiance, num_skin: int, rotation: np.ndarray) -> Irradiance:
+    """Light cast with the eyes straight ahead, for turned eyes: shadows of the lids stay where the lids are."""
+    ball = _eyeball()[0]
+    nearest = np.asarray(KDTree(ball).query(ball @ rotation.T)[1])
+    order = np.arange(len(light.diffuse))
+    for start in (num_skin, num_skin + len(ball)):
+        order[start : start + len(ball)] = start + nearest
+    return Irradiance(light.diffuse[order], light.gradient[order], light.visible[order])
+
+
 def build_scene(
     expression: Expression, *, num_hairs: int = 60000, gaze_deg: tuple[float, float] = (0.0, 0.0), light: Irradiance | None = None
 ) -> SampleScene:
@@ -222,7 +233,7 @@ def build_scene(
     skin = pose_skin(person, expression)
     centres, rotation = eye_centres(person), _gaze_rotation(*gaze_deg)
     solids = _solids(person, skin, centres, rotation)
-    light = _cast_light(solids, len(skin)) if light is None else light
+    light = _cast_light(solids, len(skin)) if light is None else _turned_eyes(light, len(skin), rotation)
     strands = grow_strands(num_hairs)
     triangles = person.fine.triangles
     vertices = np.concatenate([solids.vertices, strands.vertices(skin, triangles)])

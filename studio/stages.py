@@ -13,6 +13,7 @@ from PIL import Image
 from assets.errors import ArtifactError
 from studio.artifacts import Staging, read_json, write_json
 from studio.capture_file import read_capture, write_capture
+from studio.demo import SAMPLE_FOLDER, SAMPLE_NOTE
 from studio.settings import RunSettings, SweepSettings, expression_weights
 
 if TYPE_CHECKING:
@@ -60,6 +61,8 @@ def run_capture(job: Job, staging: Staging) -> str:
     import recon
 
     capture = recon.load_capture(job.source, settings=job.settings.capture)
+    if job.source.resolve() == SAMPLE_FOLDER.resolve():
+        capture = dataclasses.replace(capture, notes=(*capture.notes, SAMPLE_NOTE))
     write_capture(staging.folder / "capture.json", capture)
     usable = sum(view.status in ("ok", "several_faces") for view in capture.views)
     return f"{len(capture.views)} pictures found, {usable} readable, scale {capture.scale}"
@@ -101,11 +104,21 @@ def make_sweep(posable: Posable, settings: SweepSettings) -> Sweep:
     width, height = settings.width, settings.height
     parts = []
     if settings.orbit_frames:
-        parts.append(render.orbit(posable, yaw_deg=np.linspace(*settings.orbit_deg, settings.orbit_frames).tolist(), width=width, height=height))
+        parts.append(
+            render.orbit(posable, yaw_deg=np.linspace(*settings.orbit_deg, settings.orbit_frames).tolist(), width=width, height=height)
+        )
     if settings.head_turn_frames:
-        parts.append(render.head_turn(posable, yaw_deg=np.linspace(*settings.head_turn_deg, settings.head_turn_frames).tolist(), width=width, height=height))
+        parts.append(
+            render.head_turn(
+                posable, yaw_deg=np.linspace(*settings.head_turn_deg, settings.head_turn_frames).tolist(), width=width, height=height
+            )
+        )
     for name in settings.expressions if settings.expression_frames else ():
-        parts.append(render.expression_ramp(posable, weights=expression_weights(name), num_frames=settings.expression_frames, width=width, height=height))
+        parts.append(
+            render.expression_ramp(
+                posable, weights=expression_weights(name), num_frames=settings.expression_frames, width=width, height=height
+            )
+        )
     if not parts:
         raise ArtifactError(expected="a sweep with frames", got="every part has 0 frames", do="set orbit, head turn or expression frames")
     return render.concatenate(parts)

@@ -23,8 +23,8 @@ DOORS: dict[str, tuple[str, ...]] = {
     "controlnet_aux": ("conditioning/annotators.py",),
     "av": ("recon/video.py", "studio/sample_video.py"),
     "trimesh": ("recon/export/", "studio/geometry_truth.py"),
-    "pillow_heif": ("recon/ingest.py",),
-    "tyro": ("studio/cli.py", "studio/sample.py"),
+    "pillow_heif": ("recon/photo.py",),
+    "tyro": ("studio/cli.py", "studio/sample.py", "recon/calibrate.py"),
     "jinja2": ("studio/report.py",),
 }
 """Heavy package -> files (or folders, with a slash) that may import it. A package that is not listed here has no door rule."""

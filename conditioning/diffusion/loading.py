@@ -41,13 +41,11 @@ def load_pipeline(settings: GenerateSettings) -> DiffusionPipeline:
 
 
 def _pipeline_class(family: Family, settings: GenerateSettings) -> Any:
-    from diffusers.pipelines import controlnet
+    import diffusers
 
-    if family == "sdxl":
-        text, image = controlnet.StableDiffusionXLControlNetPipeline, controlnet.StableDiffusionXLControlNetImg2ImgPipeline
-    else:
-        text, image = controlnet.StableDiffusionControlNetPipeline, controlnet.StableDiffusionControlNetImg2ImgPipeline
-    return text if settings.strength is None else image
+    prefix = "StableDiffusionXL" if family == "sdxl" else "StableDiffusion"
+    task = "Pipeline" if settings.strength is None else "Img2ImgPipeline"
+    return getattr(diffusers, f"{prefix}ControlNet{task}")
 
 
 def _hub_family(settings: GenerateSettings) -> Family:

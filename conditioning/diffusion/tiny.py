@@ -147,7 +147,7 @@ def _train_and_save(
         text_encoder=text_encoder,
         tokenizer=tokenizer,
         unet=unet,
-        scheduler=scheduler,
+        scheduler=scheduler,  # type: ignore[arg-type]  # annotated with an enumeration of the same classes.
         safety_checker=None,  # type: ignore[arg-type]  # diffusers allows None, its annotation does not.
         feature_extractor=None,  # type: ignore[arg-type]
         requires_safety_checker=False,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import cast
 
 import torch
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
@@ -31,15 +32,18 @@ class TinySize:
 def build_autoencoder(size: TinySize) -> AutoencoderKL:
     """Random weights from torch's global generator."""
     levels = len(_VAE_CHANNELS)
-    return AutoencoderKL(
-        block_out_channels=_VAE_CHANNELS,
-        down_block_types=("DownEncoderBlock2D",) * levels,
-        up_block_types=("UpDecoderBlock2D",) * levels,
-        layers_per_block=1,
-        latent_channels=size.latent_channels,
-        norm_num_groups=_GROUPS,
-        mid_block_add_attention=False,
+    autoencoder = AutoencoderKL.from_config(
+        {
+            "block_out_channels": _VAE_CHANNELS,
+            "down_block_types": ["DownEncoderBlock2D"] * levels,
+            "up_block_types": ["UpDecoderBlock2D"] * levels,
+            "layers_per_block": 1,
+            "latent_channels": size.latent_channels,
+            "norm_num_groups": _GROUPS,
+            "mid_block_add_attention": False,
+        }
     )
+    return cast(AutoencoderKL, autoencoder)
 
 
 def build_unet(size: TinySize) -> UNet2DConditionModel:

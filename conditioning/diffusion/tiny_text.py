@@ -39,9 +39,9 @@ def build_text_encoder(tokenizer: CLIPTokenizer, hidden_size: int) -> CLIPTextMo
         num_hidden_layers=2,
         num_attention_heads=2,
         max_position_embeddings=MAX_TOKENS,
-        bos_token_id=tokenizer.convert_tokens_to_ids(_START),
-        eos_token_id=tokenizer.convert_tokens_to_ids(_END),
-        pad_token_id=tokenizer.convert_tokens_to_ids(_END),
+        bos_token_id=tokenizer.get_vocab()[_START],
+        eos_token_id=tokenizer.get_vocab()[_END],
+        pad_token_id=tokenizer.get_vocab()[_END],
     )
     return CLIPTextModel(config)
 

@@ -41,7 +41,7 @@ def train_autoencoder(
         picture = targets[chosen]
         with _half_where_fast():
             posterior = autoencoder.encode(picture, return_dict=False)[0]
-            decoded = autoencoder.decode(posterior.sample(generator), return_dict=False)[0]
+            decoded = autoencoder.decode(posterior.sample(generator), return_dict=False)[0]  # type: ignore[arg-type]
         loss = _picture_loss(decoded.float(), picture, 1 + _FOREGROUND_WEIGHT * foreground[chosen]) + _KL_WEIGHT * posterior.kl().mean()
         _step(optimizer, schedule, loss, autoencoder.parameters())
         losses.append(loss.item())

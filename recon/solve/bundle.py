@@ -24,6 +24,9 @@ Progress = Callable[[str, int, int], None]
 
 # More matches than this make a round slower and no better; many pairs therefore get fewer each, but never too few to count.
 MAX_MATCHES, MIN_MATCHES_A_PAIR = 36_000, 250
+# The stages' match weights are meant for residuals of this median; where matches agree better they are believed more, so that
+# the priors do not hold back a capture whose skin is rich in detail.
+EXPECTED_RESIDUAL_PX, MAX_BELIEF = 0.5, 16.0
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -129,7 +132,7 @@ def find_matches(
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         found = list(pool.map(one, pairs))
     return [
-        Matches(a, b, grid.at(flow.rows, flow.columns), flow.px_a, flow.px_b, flow.weight)
+        Matches(a, b, grid.at(flow.rows, flow.columns), flow.px_a, flow.px_b, flow.weight, flow.share)
         for (a, b), flow in zip(pairs, found, strict=True)
         if flow is not None
     ]
@@ -143,6 +146,7 @@ def solve_matches(
     calm = restfulness(state, [problem.views[v] for v in views])
     trust = dict(zip(views, calm, strict=True))
     triangles, lengths, equations = problem.deformable.head.triangles, [], NormalEquations(state.layout.size)
+    belief = 1.0
     for _ in range(stage.steps):
         equations = NormalEquations(state.layout.size)
         add_priors(equations, problem, state, views)
@@ -158,19 +162,25 @@ def solve_matches(
                 pair,
                 posed,
                 normals,
-                weight=stage.match_weight * min(trust[pair.view_a], trust[pair.view_b]),
+                weight=belief * stage.match_weight * min(trust[pair.view_a], trust[pair.view_b]),
                 robust_px=stage.robust_px,
             )
             for pair in matches
         ]
         for v in views:
             add_landmarks(equations, problem, state, v, posed[v], weight=stage.landmark_weight, contour_weight=stage.contour_weight)
+        belief = evidence(float(np.median(np.concatenate(lengths))))
         state = state.moved(equations.solve(mask))
     per_view = np.zeros(len(problem.views), int)
     for pair in matches:
         per_view[[pair.view_a, pair.view_b]] += len(pair.px_a)
     residual = float(np.median(np.concatenate(lengths))) if lengths else float("nan")
     return state, RoundReport(stage.name, len(matches), sum(map(len, lengths)), residual, equations.cost, per_view)
+
+
+def evidence(median_residual_px: float) -> float:
+    """Factor in [1, MAX_BELIEF] on the weight of matches: the variance that a stage expects over the one that it meets."""
+    return float(np.clip((EXPECTED_RESIDUAL_PX / max(median_residual_px, 1e-3)) ** 2, 1.0, MAX_BELIEF))
 
 
 def run_dense_stage(

@@ -36,8 +36,8 @@ class FlowMatches:
     """(N, 2) likewise in view b."""
     weight: np.ndarray
     """(N,) in [0, 1]."""
-    correlation: np.ndarray
-    """(N,) of the matched patches."""
+    share: float
+    """Of the skin that both views show, how much was matched, before thinning: about 0.2 for unrelated patterns."""
 
 
 def viewing_angles_deg(centres: np.ndarray, target: np.ndarray) -> np.ndarray:
@@ -73,6 +73,7 @@ def match_pair(a: Unwrapped, b: Unwrapped, *, stride: int, max_matches: int) -> 
     good = (
         inner & (round_trip < MAX_ROUND_TRIP_TEXELS) & (correlation > MIN_CORRELATION) & (np.linalg.norm(forward, axis=2) < MAX_FLOW_TEXELS)
     )
+    share = float(good.sum() / inner.sum())
     rows, columns = np.nonzero(good[::stride, ::stride])
     rows, columns = _thin(rows * stride, columns * stride, max_matches)
     half = 0.5 * forward[rows, columns]
@@ -83,7 +84,7 @@ def match_pair(a: Unwrapped, b: Unwrapped, *, stride: int, max_matches: int) -> 
         return None
     rows, columns, ncc = rows[kept], columns[kept], correlation[rows, columns][kept]
     squareness = np.sqrt(a.cosine[rows, columns] * b.cosine[rows, columns])
-    return FlowMatches(rows, columns, px_a[kept], px_b[kept], np.clip(ncc, 0, 1) * squareness, ncc)
+    return FlowMatches(rows, columns, px_a[kept], px_b[kept], np.clip(ncc, 0, 1) * squareness, share)
 
 
 def _warp(picture: np.ndarray, there: np.ndarray) -> np.ndarray:

@@ -28,8 +28,9 @@ from recon.solve.start import empty_state, start_loose, start_rig
 from recon.solve.state import HeadState
 
 TOO_FEW_FEATURES = "rejected: no face detected, and too few features agree with the other views"
-# A picture without landmarks is kept when flow finds this many matches with its neighbours, this close to the mesh.
-MIN_CONFIRMING_MATCHES = 500
+# A picture without landmarks is kept when flow matches this many points and this share of the skin that it has in common with its
+# neighbours (unrelated patterns reach about 0.2), and the matches end this close to the mesh.
+MIN_CONFIRMING_MATCHES, MIN_CONFIRMING_SHARE = 300, 0.35
 MAX_CONFIRMED_RESIDUAL_PX = 2.5
 
 
@@ -152,16 +153,18 @@ def _confirm(
     problem, views = solution.problem, sorted([*solution.registered, v])
     settle = dataclasses.replace(stage, free=frozenset({"pose"}))
     shared_instant = problem.views[v].instant in {problem.views[u].instant for u in solution.registered}
-    num_matches, residual = 0, float("nan")
+    share, residual = 0.0, float("nan")
     for _ in range(3):
         matches = find_matches(problem, state, chart, grid, settle, prepared.pictures, views, only={v})
-        num_matches = sum(len(pair.px_a) for pair in matches)
-        if num_matches < MIN_CONFIRMING_MATCHES:
-            return None, f"rejected: no face detected, and only {num_matches} points of skin match the other views"
-        if shared_instant:
+        num_matches, share = sum(len(pair.px_a) for pair in matches), max((pair.share for pair in matches), default=0.0)
+        if shared_instant and num_matches >= MIN_CONFIRMING_MATCHES and share >= MIN_CONFIRMING_SHARE:
             return state, ""
+        if shared_instant or num_matches < MIN_CONFIRMING_MATCHES:
+            return None, f"rejected: no face detected, and only {100 * share:.0f} % of the skin matches the other views"
         state, report = solve_matches(problem, state, settle, matches, views, [v])
         residual = report.median_residual_px
+    if share < MIN_CONFIRMING_SHARE:
+        return None, f"rejected: no face detected, and only {100 * share:.0f} % of the skin matches the other views"
     if residual > MAX_CONFIRMED_RESIDUAL_PX:
         return None, f"rejected: no face detected, and matches with the other views miss by {residual:.1f} px"
     return state, ""

@@ -37,6 +37,8 @@ class Matches:
     """(N, 2) likewise in the second view."""
     weight: np.ndarray
     """(N,) in [0, 1]: correlation and how squarely the views see the skin."""
+    share: float
+    """Of the skin that both views show, how much was matched."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -12,7 +12,7 @@ from recon.solve.problem import Problem
 from recon.solve.state import HeadState
 from render import RayScene
 
-NUM_FEATURES = 6000
+NUM_FEATURES = 4000
 # A feature's best match must be this much nearer than the second best (Lowe, 2004).
 DISTANCE_RATIO = 0.8
 # Inliers of the pose lie within this share of the working picture's longer side.

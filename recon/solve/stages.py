@@ -46,15 +46,15 @@ class DenseStage:
     """Scale of the Cauchy loss."""
     landmark_weight: float
     """Factor on the landmark term, which keeps the mesh from sliding along the skin."""
-    contour_weight: float = 2.0
-    """Further factor for landmarks on lids, pupils and lips."""
+    contour_weight: float = 0.0
+    """Further factor for landmarks on lids, pupils and lips: at the end only, since it bends what flow has yet to settle."""
 
 
 LANDMARKS: tuple[LandmarkStage, ...] = (LandmarkStage("landmarks", POSE_AND_SHAPE, steps=12),)
 
-COARSE = DenseStage("coarse flow", POSE_AND_SHAPE, 1.6, 2.0, 7.0, 2, 4, 2, 1200, 0.03, 3.0, 0.3)
-MIDDLE = DenseStage("middle flow", EVERYTHING, 1.0, 1.0, 9.0, 3, 4, 2, 1200, 0.08, 2.0, 0.05)
-FINE = DenseStage("fine flow", EVERYTHING, 0.7, 0.5, 12.0, 4, 3, 2, 1500, 0.15, 0.7, 0.05)
+COARSE = DenseStage("coarse flow", POSE_AND_SHAPE, 1.6, 2.0, 7.0, 2, 5, 2, 1200, 0.05, 3.0, 0.3)
+MIDDLE = DenseStage("middle flow", EVERYTHING, 1.0, 1.0, 9.0, 3, 4, 2, 1200, 0.13, 2.0, 0.05)
+FINE = DenseStage("fine flow", EVERYTHING, 0.7, 0.5, 12.0, 4, 3, 2, 1500, 0.25, 0.7, 0.05, contour_weight=0.5)
 
 FULL: tuple[DenseStage, ...] = (COARSE, MIDDLE, FINE)
 FAST: tuple[DenseStage, ...] = (

@@ -84,7 +84,7 @@ def normalise(texture: np.ndarray, mask: np.ndarray, window_texels: float, floor
     """
     weight = mask.astype(np.float32)
     blur = lambda picture: cv2.GaussianBlur(picture, (0, 0), window_texels)  # noqa: E731
-    total = blur(weight) + 1e-3
+    total = np.maximum(blur(weight), 1e-3)
     mean = blur(texture * weight) / total
     variance = np.maximum(blur(texture * texture * weight) / total - mean * mean, 0.0)
     return np.clip(weight * (texture - mean) / np.sqrt(variance + floor), -3.0, 3.0)

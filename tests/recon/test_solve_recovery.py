@@ -126,7 +126,7 @@ def test_view_with_wrong_landmarks_is_rejected_with_its_figure_and_the_others_st
     solution = solve(prepare_person(broken, focal_px=FOCAL_PX), "fast", use_dense=False, free_form=False)
     assert list(solution.rejected) == [2]
     assert solution.rejected[2].startswith("rejected: reprojection ") and solution.rejected[2].endswith(" px")
-    assert float(solution.rejected[2].split()[2]) > 15
+    assert float(solution.rejected[2].split()[2]) > 8  # the others stay below 2
     assert solution.registered == [0, 1, 3, 4, 5, 6]
 
 

@@ -148,9 +148,21 @@ def test_nor_when_the_cameras_are_a_degree_off():
 def test_without_the_margin_the_background_does_bleed():
     """The two tests above can fail: this is what they guard against."""
     avatar, pictures = capture(skin_texture(), wrong_deg=0.7)
-    careless = dataclasses.replace(SETTINGS.viewing, edge_margin_mm=1e-3, min_cosine=0.0, cosine_power=0.1)
+    careless = dataclasses.replace(SETTINGS.viewing, edge_margin_mm=1e-3, min_cosine=0.0, cosine_power=0.1, find_person=False)
     result = bake_texture(avatar, pictures.__getitem__, dataclasses.replace(SETTINGS, viewing=careless))
     assert green_share(at_texels(result.albedo_srgb)[IS_SKIN]) > 1e-3
+
+
+def test_nor_where_the_fitted_head_sticks_out_of_the_real_one():
+    avatar, pictures = capture(skin_texture())
+    too_deep = np.where(HEAD.vertices[:, 2:] < -0.073, (0, 0, 0.25), 0) * (HEAD.vertices + (0, 0, 0.073))
+    fitted = dataclasses.replace(avatar, offsets=too_deep.astype(np.float32))
+    assert np.ptp(fitted.neutral[:, 2]) - np.ptp(avatar.neutral[:, 2]) > 0.02
+    result = bake_texture(fitted, pictures.__getitem__, SETTINGS)
+    assert green_share(at_texels(result.albedo_srgb)[IS_SKIN]) < 1e-4
+    careless = dataclasses.replace(SETTINGS.viewing, find_person=False)
+    result = bake_texture(fitted, pictures.__getitem__, dataclasses.replace(SETTINGS, viewing=careless))
+    assert green_share(at_texels(result.albedo_srgb)[IS_SKIN]) > 0.02
 
 
 def test_baking_is_deterministic(baked):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 import subprocess
 import sys
@@ -117,6 +118,14 @@ def test_ctrl_c_exits_with_130_and_says_how_to_go_on(monkeypatch, capsys):
     monkeypatch.setattr(cli.Doctor, "__call__", interrupted)
     assert cli.main(["doctor"]) == 130
     assert "same command" in capsys.readouterr().err
+
+
+def test_a_full_disk_is_told_in_three_parts(monkeypatch, capsys):
+    def full(self: cli.Doctor, reporter: Reporter) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(cli.Doctor, "__call__", full)
+    assert "No space left" in refused(["doctor"], capsys)
 
 
 def test_an_unexpected_exception_keeps_its_traceback(monkeypatch):

@@ -34,7 +34,13 @@ def test_every_embedded_picture_can_be_decoded_and_none_is_blank(small_run):
     page = (small_run[0] / "report.html").read_text(encoding="utf-8")
     pictures = re.findall(r'src="data:image/(?:jpeg|png);base64,([^"]+)" width="(\d+)" height="(\d+)" alt="([^"]+)"', page)
     names = [alt for *_, alt in pictures]
-    for wanted in ("photo neutral_04.jpg", "fitted mesh over neutral_04.jpg", "baked texture", "render, frame 0000", "generated, frame 0004"):
+    for wanted in (
+        "photo neutral_04.jpg",
+        "fitted mesh over neutral_04.jpg",
+        "baked texture",
+        "render, frame 0000",
+        "generated, frame 0004",
+    ):
         assert wanted in names
     for content, width, height, alt in pictures:
         with Image.open(io.BytesIO(base64.b64decode(content))) as picture:
@@ -135,6 +141,8 @@ def test_line_chart_leaves_out_what_is_not_finite():
     assert drawn.count('class="spot s0"') == 2 + 1, "two points and the key"
 
 
-@pytest.mark.parametrize(("value", "digits", "text"), [(-0.04, 1, "0.0"), (-3.25, 1, "−3.2"), (float("nan"), 1, "–"), (None, 0, "–"), (12.5, 0, "12")])
+@pytest.mark.parametrize(
+    ("value", "digits", "text"), [(-0.04, 1, "0.0"), (-3.25, 1, "−3.2"), (float("nan"), 1, "–"), (None, 0, "–"), (12.5, 0, "12")]
+)
 def test_numbers_are_set_with_a_real_minus_and_a_dash_for_unknown(value, digits: int, text: str):
     assert number(value, digits) == text

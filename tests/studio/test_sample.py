@@ -164,7 +164,6 @@ def test_photo_for_tests_turns_to_the_subjects_left_at_positive_yaw() -> None:
     assert points[1, 0] > points[0, 0] + 3
 
 
-@pytest.mark.slow
 def test_committed_photo_is_what_the_script_renders() -> None:
     shot = photo_shots()[4]
     assert psnr_db(render_shot(shot), read_photo(shot.file)) > 35
