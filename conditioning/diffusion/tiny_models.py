@@ -12,25 +12,29 @@ from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from diffusers.schedulers.scheduling_ddim import DDIMScheduler
 
 _GROUPS = 8
-_VAE_CHANNELS = (16, 32, 64, 64)
-_HINT_CHANNELS = (8, 16, 32, 64)
+_VAE_CHANNELS = (16, 32, 64)
+_HINT_CHANNELS = (8, 16, 32)
 _ZERO_CONV_STD = 0.02
+_LOG_VARIANCE = -8.0
 
 
 @dataclasses.dataclass(frozen=True)
 class TinySize:
-    """Widths of the tiny networks; the autoencoder always divides width and height by 8, as Stable Diffusion's does."""
+    """Widths of the tiny networks; the autoencoder always divides width and height by 4, which it learns far quicker than 8."""
 
-    latent_channels: int = 8
+    latent_channels: int = 4
     """Channels of the latent picture."""
-    unet_channels: tuple[int, ...] = (64, 128)
+    unet_channels: tuple[int, ...] = (32, 64, 128)
     """Channels of the UNet's and ControlNets' levels; attention to the text on the lowest."""
     text_channels: int = 64
     """Width of the text encoder."""
 
 
 def build_autoencoder(size: TinySize) -> AutoencoderKL:
-    """Random weights from torch's global generator."""
+    """Random weights from torch's global generator, but a posterior that is nearly certain from the start.
+
+    At its usual beginning the noise of the posterior drowns its mean, and hundreds of steps go into learning to be heard.
+    """
     levels = len(_VAE_CHANNELS)
     autoencoder = AutoencoderKL.from_config(
         {
@@ -43,7 +47,11 @@ def build_autoencoder(size: TinySize) -> AutoencoderKL:
             "mid_block_add_attention": False,
         }
     )
-    return cast(AutoencoderKL, autoencoder)
+    autoencoder = cast(AutoencoderKL, autoencoder)
+    with torch.no_grad():
+        autoencoder.quant_conv.weight[size.latent_channels :] = 0
+        autoencoder.quant_conv.bias[size.latent_channels :] = _LOG_VARIANCE
+    return autoencoder
 
 
 def build_unet(size: TinySize) -> UNet2DConditionModel:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import types
 
 import numpy as np
 import pytest
 
 from assets.errors import DegenerateGeometryError
+from recon.solve.bundle import evidence
+from recon.solve.deformable import DeformableHead
 from recon.solve.normal_equations import NormalEquations, cauchy_weight
-from recon.solve.residuals import left_null_basis, match_rows, project, tangents
+from recon.solve.problem import Problem, add_landmarks, restfulness
+from recon.solve.residuals import left_null_basis, match_rows, project, sample_surface, tangents
 from recon.solve.state import HeadState, SolveView
 
 
@@ -111,3 +115,65 @@ def test_match_residual_ignores_sliding_along_the_skin_but_not_depth():
     # A fifth of a millimetre in depth is some tenths of a pixel; the same distance along the skin leaves only second order.
     assert residual["deeper"] > 0.05
     assert residual["slid"] < 0.01 * residual["deeper"]
+
+
+def test_broad_expressions_are_put_back_only_where_calm_views_exist():
+    views = [dataclasses.replace(_view(), instant=k) for k in range(4)]
+    state = dataclasses.replace(_state(), rotations=np.tile(np.eye(3), (4, 1, 1)), translations=np.zeros((4, 3)))
+    mixed = dataclasses.replace(state, weights=np.array([[0.1, 0, 0], [0.2, 0.1, 0], [0.1, 0, 0.2], [1.0, 0.5, 0]]))
+    trust = restfulness(mixed, views)
+    assert trust[:3].min() > 0.9 and trust[3] < 0.1
+    all_smile = dataclasses.replace(state, weights=np.tile([1.0, 0.5, 0.0], (4, 1)))
+    assert restfulness(all_smile, views).min() > 0.9
+
+
+def test_matches_are_believed_more_where_they_agree_better_within_limits():
+    assert evidence(0.9) == 1.0
+    assert evidence(0.25) == pytest.approx(4.0)
+    assert evidence(1e-9) == 16.0
+
+
+def test_landmark_rows_agree_with_finite_differences_over_all_unknowns():
+    """Gradient of the plain landmark cost by every parameter, against the cost itself."""
+    problem, state = _tiny_problem()
+    layout, rng = state.layout, np.random.default_rng(5)
+    state = state.moved(0.05 * rng.standard_normal(layout.size))
+    equations = NormalEquations(layout.size)
+    add_landmarks(equations, problem, state, 0, _posed(problem, state), weight=1.0, contour_weight=0.0)
+
+    def predicted(step: np.ndarray) -> np.ndarray:
+        moved = state.moved(step)
+        return project(problem.landmarks.points(_posed(problem, moved)), moved, problem.views[0]).px
+
+    observed, h = problem.views[0].landmarks_px, 1e-4
+    here = project(problem.landmarks.points(_posed(problem, state)), state, problem.views[0])
+    residual = observed - here.px
+    mm_px = float(np.linalg.norm(here.d_pose[:, 0, 3:], axis=1).mean()) * 1e-3
+    weight = cauchy_weight(np.linalg.norm(residual, axis=1) / mm_px, 2.0) / (3.5 * mm_px) ** 2
+    for column in range(layout.size):
+        step = np.zeros(layout.size)
+        step[column] = h
+        numeric = (predicted(step) - predicted(-step)) / (2 * h)
+        expected = float((weight[:, None] * numeric * residual).sum())
+        assert equations.gradient[column] == pytest.approx(expected, rel=2e-3, abs=2e-3), f"column {column}"
+
+
+def _posed(problem: Problem, state: HeadState) -> np.ndarray:
+    return problem.deformable.posed(problem.neutral(state), state.weights[problem.views[0].instant])
+
+
+def _tiny_problem() -> tuple[Problem, HeadState]:
+    """Six vertices, two modes, three shapes, one view with six landmarks some pixels off; the scale is free."""
+    rng = np.random.default_rng(6)
+    vertices = rng.uniform(-0.08, 0.08, (6, 3)).astype(np.float32)
+    modes, shapes = (rng.normal(0, 5e-3, (n, 6, 3)).astype(np.float32) for n in (2, 3))
+    head = types.SimpleNamespace(vertices=vertices, num_vertices=6)
+    deformable = DeformableHead(head, modes, 2, shapes, ("a", "b", "c"), np.full((6, 3), 1e-3, np.float32))  # pyright: ignore
+    samples = sample_surface(
+        np.array([[0, 1, 2], [3, 4, 5], [1, 3, 5], [0, 2, 4], [2, 3, 4], [0, 1, 5]]), np.full((6, 3), 1 / 3), modes, shapes
+    )
+    state = _state()
+    seen = project(samples.points(vertices), state, _view()).px + rng.normal(0, 4.0, (6, 2))
+    view = dataclasses.replace(_view(), landmarks_px=seen)
+    problem = Problem(deformable, (view,), samples, np.ones(6), np.zeros(6, bool), np.array([0.1]), True)
+    return problem, state
