@@ -9,6 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
+from assets.atomic import written_beside
+
 
 def cache_dir() -> Path:
     """`$RECON_CACHE`, else `$XDG_CACHE_HOME/recon`, else `~/.cache/recon`; not created here."""
@@ -20,14 +22,8 @@ def cache_dir() -> Path:
 
 def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     """Writes an uncompressed NPZ beside `path` and renames it, so that no reader ever sees half a file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        with partial.open("wb") as file:
-            np.savez(file, **arrays)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with written_beside(path) as beside, beside.open("wb") as file:
+        np.savez(file, **arrays)
 
 
 def read_arrays(path: Path) -> dict[str, np.ndarray] | None:

@@ -96,13 +96,15 @@ def check_embedding(embedding: LandmarkEmbedding, num_triangles: int) -> Landmar
         and weights.shape == (count, 3)
         and embedding.spread_mm.shape == (count,)
         and (count == 0 or (index.min() >= 0 and index.max() < num_triangles))
+        and bool((embedding.spread_mm >= 0).all())  # Never nan: what was never seen is inf.
         and bool(np.isfinite(weights).all())
         and bool(np.allclose(weights.sum(1), 1.0, atol=1e-4))
     )
     if not sound:
+        least = embedding.spread_mm.min(initial=np.inf)
         raise ShapeError(
-            expected=f"{wanted} {embedding.scheme} landmarks on {num_triangles} triangles, barycentric weights that sum to 1",
-            got=f"triangle_index {index.shape}, barycentric {weights.shape}, spread_mm {embedding.spread_mm.shape}",
+            expected=f"{wanted} {embedding.scheme} landmarks on {num_triangles} triangles, weights that sum to 1, spread_mm of 0 or more",
+            got=f"triangle_index {index.shape}, barycentric {weights.shape}, spread_mm {embedding.spread_mm.shape} from {least}",
             do="calibrate the embedding anew",
         )
     return embedding

@@ -4,7 +4,8 @@ Usage: python -m benchmarks.geometry [--captures sample studio-a phone-b video-c
 
 The sample is rendered by the project itself; the captures of $RECON_DATA (else ../shared) are other renderings and are left out
 where they are absent. Every row is run in a process of its own, so that its time and peak memory are its own. Distances go from
-the truth's face to the fitted surface: after a similarity for loose pictures, as they lie in the world for a calibrated rig.
+the truth's face to the fitted surface: after a similarity for loose pictures and for every "average" row (the average head has no
+place in a world), as they lie in the world for fits of a calibrated rig (studio-a).
 """
 
 from __future__ import annotations

@@ -11,7 +11,9 @@ import numpy as np
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+from assets.atomic import written_beside
 from assets.errors import ArtifactError, RangeError, ShapeError
+from render.sweep import check_frame_name
 
 ControlKind = Literal["depth", "mediapipe_face"]
 
@@ -85,16 +87,13 @@ def save_control(folder: Path, image: ControlImage) -> Path:
 
     Raises RangeError for a frame name that is not a plain file stem.
     """
-    if Path(image.name).name != image.name or image.name in ("", ".", ".."):
-        raise RangeError(expected="a frame name that can be a file stem", got=repr(image.name), do="use names like '0007'")
-    path = Path(folder) / image.kind / f"{image.name}.png"
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path = Path(folder) / image.kind / f"{check_frame_name(image.name)}.png"
     described = {"kind": image.kind, "encoding": image.encoding, "name": image.name, "depth_range_m": image.depth_range_m}
     text = PngInfo()
     text.add_text(_TEXT_KEY, json.dumps(described))
-    beside = path.with_suffix(".png.part")
-    Image.fromarray(image.rgb).save(beside, format="PNG", pnginfo=text)
-    return beside.replace(path)
+    with written_beside(path) as beside:
+        Image.fromarray(image.rgb).save(beside, format="PNG", pnginfo=text)
+    return path
 
 
 def load_control(path: Path) -> ControlImage:

@@ -63,6 +63,11 @@ class Avatar:
     light: Light
     views: tuple[FittedView, ...]
     notes: tuple[str, ...] = ()
+    expression_scale: float = 1.0
+    """Factor on the head model's blendshapes: what the solved head was multiplied by as a whole, its expressions included.
+
+    1 where the solve set the size itself, as in a rig: its weights stand for the blendshapes in the head model's own size.
+    """
 
     @functools.cached_property
     def neutral(self) -> np.ndarray:
@@ -92,7 +97,7 @@ class Avatar:
         `eyeLook*` weights and the gaze add up: the weights displace the eyeball's vertices first, the gaze turns the result.
         Raises RangeError for an unknown name or a weight that is not finite.
         """
-        vertices = self.neutral + self.head.expression_offsets(weights or {})
+        vertices = self.neutral + np.float32(self.expression_scale) * self.head.expression_offsets(weights or {})
         return vertices if gaze is None or gaze == Gaze() else _turn_eyes(vertices, self.head, self.eye_centres, gaze)
 
     def pose(self, frame: Frame) -> Mesh:

@@ -98,20 +98,18 @@ class Sighting:
 def calibrate_embedding(
     head: HeadModel,
     *,
-    num_heads: int = CalibrationSettings.num_heads,
-    seed: int = 0,
     settings: CalibrationSettings = CalibrationSettings(),
     textures: Sequence[np.ndarray] | None = None,
     progress: Progress | None = None,
 ) -> LandmarkEmbedding:
-    """The mediapipe478 embedding of a head from `num_heads` rendered pictures; deterministic for a seed.
+    """The mediapipe478 embedding of a head from `settings.num_heads` rendered pictures; deterministic for a seed.
 
     Per landmark the geometric median of its places on the average head, put on the part where it belongs (upper and lower
-    lip apart, irises on the eyeballs, everything else on the skin); `spread_mm` is the median distance from there.
+    lip apart, irises on the eyeballs, everything else on the skin); `spread_mm` is the median distance from there, inf where no picture
+    gave a place.
     `textures` (H, W, 3) uint8 in the head's UV chart replace the painted skins. Raises DetectionError where the detector
     sees too few faces, as with a head whose shapes or parts are broken.
     """
-    settings = dataclasses.replace(settings, num_heads=num_heads, seed=seed)
     sightings = list(sight_heads(head, settings, textures=textures, progress=progress))
     seen = [sighting for sighting in sightings if sighting.landmarks_px is not None]
     if len(seen) < max(4, len(sightings) // 2):
@@ -252,20 +250,27 @@ def cast_back(
 def embedding_of(head: HeadModel, points: np.ndarray, partner: np.ndarray | None = None) -> LandmarkEmbedding:
     """The embedding from places (N pictures, 478, 3) on the average head, nan where not seen.
 
-    With `partner` (478,) of `mirror_landmarks` each landmark is averaged with the mirrored place of its partner.
+    With `partner` (478,) of `mirror_landmarks` each landmark is averaged with the mirrored place of its partner. A landmark
+    that no picture shows keeps its partner's mirrored place, or else any, and a spread of inf.
     """
     centres = np.array([_geometric_median(points[:, landmark]) for landmark in range(NUM_LANDMARKS)])
     if partner is not None:
-        centres = (centres + centres[partner] * (-1.0, 1.0, 1.0)) / 2
+        mirrored = centres[partner] * (-1.0, 1.0, 1.0)
+        centres = np.where(np.isnan(centres), mirrored, np.where(np.isnan(mirrored), centres, (centres + mirrored) / 2))
     triangle_index = np.zeros(NUM_LANDMARKS, np.int32)
     barycentric = np.zeros((NUM_LANDMARKS, 3), np.float32)
     for landmarks, triangles in allowed_surfaces(head):
-        nearest = RayScene(head.vertices, head.triangles[triangles]).closest(centres[landmarks])
-        triangle_index[landmarks] = triangles[nearest.triangle_index]
-        barycentric[landmarks] = nearest.barycentric
+        triangle_index[landmarks], barycentric[landmarks] = triangles[0], (1.0, 0.0, 0.0)
+        placed = landmarks[np.isfinite(centres[landmarks, 0])]
+        nearest = RayScene(head.vertices, head.triangles[triangles]).closest(centres[placed])
+        triangle_index[placed] = triangles[nearest.triangle_index]
+        barycentric[placed] = nearest.barycentric
     embedding = LandmarkEmbedding(SCHEME, head.topology_hash, triangle_index, barycentric, np.zeros(NUM_LANDMARKS, np.float32))
     off = np.linalg.norm(points - embedding.points(head.vertices, head.triangles), axis=-1) * 1000
-    return dataclasses.replace(embedding, spread_mm=np.nanmedian(off, axis=0).astype(np.float32))
+    seen = np.isfinite(off).any(0)
+    spread_mm = np.full(NUM_LANDMARKS, np.inf, np.float32)
+    spread_mm[seen] = np.nanmedian(off[:, seen], axis=0)
+    return dataclasses.replace(embedding, spread_mm=spread_mm)
 
 
 def mirror_landmarks(sightings: Sequence[Sighting]) -> np.ndarray:
@@ -303,7 +308,7 @@ def main(head: str = "anny", *, num_heads: int = CalibrationSettings.num_heads, 
         sys.stderr.write(f"\r{stage} {done}/{total}" + ("\n" if done == total else ""))
 
     model = load_head(head)
-    embedding = calibrate_embedding(model, num_heads=num_heads, seed=seed, progress=show)
+    embedding = calibrate_embedding(model, settings=CalibrationSettings(num_heads=num_heads, seed=seed), progress=show)
     sys.stderr.write(f"{save_embedding(model, embedding)}: median spread {np.median(embedding.spread_mm):.2f} mm\n")
 
 

@@ -29,7 +29,7 @@ class FocalPrior:
     group: np.ndarray
     """(N,) int: views of one group share one unknown factor."""
     sd: np.ndarray
-    """(F,) standard deviation of the log of each group's factor; 0 where the camera is calibrated."""
+    """(F,) standard deviation of the log of each group's factor; 1e-6, which holds it, where the camera is calibrated."""
     is_known: np.ndarray
     """(N,) bool: from EXIF or a calibration, not guessed."""
 
@@ -68,8 +68,8 @@ def group_instants(views: Sequence[View]) -> np.ndarray:
     """(N,) int: views of one instant share head pose and expression.
 
     Loose pictures are taken one after the other: each its own. In a calibrated rig the file names may tell ("smile_cam04": all
-    that stands before the camera's number); where they do not, all views are one instant if every camera occurs once, and each
-    view is its own otherwise.
+    that stands before the camera's number); where they do not, all views are one instant if no two have the same extrinsics, and
+    each view is its own otherwise.
     """
     if any(view.camera is None for view in views):
         return np.arange(len(views))
@@ -77,5 +77,6 @@ def group_instants(views: Sequence[View]) -> np.ndarray:
     if all(found):
         names = [match["instant"] for match in found if match]
         return np.array([sorted(set(names)).index(name) for name in names])
-    centres = np.round([view.camera.position_world for view in views if view.camera is not None], 4)
-    return np.zeros(len(views), int) if len(np.unique(centres, axis=0)) == len(views) else np.arange(len(views))
+    # Whole matrices, not centres: cameras that look at the origin have one centre where their extrinsics are given inverted.
+    extrinsics = np.round([view.camera.T_cam_world.ravel() for view in views if view.camera is not None], 4)
+    return np.zeros(len(views), int) if len(np.unique(extrinsics, axis=0)) == len(views) else np.arange(len(views))

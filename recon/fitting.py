@@ -8,14 +8,14 @@ from typing import Literal
 
 import numpy as np
 
-from assets.errors import DetectionError
+from assets.errors import DetectionError, RangeError
 from assets.head_model import HeadModel
 from assets.heads import load_head
 from assets.landmarks import LandmarkEmbedding, load_embedding
 from recon.avatar import Avatar, FittedView
 from recon.capture import Capture, View
 from recon.detect import detect_capture
-from recon.ingest import read_view
+from recon.ingest import ONE_PHOTO_NOTE, read_view
 from recon.solve.assemble import (
     T_world_recentred,
     fitted_camera,
@@ -31,14 +31,14 @@ from render import DEFAULT_LIGHT
 
 Progress = Callable[[str, int, int], None]
 
-ONE_PHOTO_NOTE = (
-    "One photo only: depth, the far side of the head and the focal length are the average head's and a guess, not this person's. "
-    "Add photos from the side."
-)
+INTERPUPILLARY_RANGE_MM = (40.0, 90.0)
+"""Children of five have 40, almost all adults 45 to 80 (Dodgson, 2004); what lies outside is in another unit or a slip."""
 
 
 @dataclasses.dataclass(frozen=True)
 class FitSettings:
+    """What `fit` does."""
+
     head: str = "anny"
     """Head model to fit: a name that `--head` knows."""
     preset: Literal["full", "fast"] = "full"
@@ -50,7 +50,7 @@ class FitSettings:
     register_missed: bool = True
     """Try to pose pictures in which no face was detected (profiles) from their neighbours."""
     interpupillary_mm: float = 0.0
-    """The person's distance between the pupils; 0: unknown. Makes loose pictures metric."""
+    """The person's distance between the pupils, 40 to 90; 0: unknown. Makes loose pictures metric."""
     texture: bool = True
     """Bake the pictures into a texture; off: flat grey."""
 
@@ -61,8 +61,10 @@ def fit(capture: Capture, settings: FitSettings = FitSettings(), *, progress: Pr
     Runs detection, first poses from landmarks, the dense flow bundle, registration of missed profiles, free-form offsets and the
     texture. Every view of the capture comes back as a FittedView with its status. Deterministic.
 
-    Raises DetectionError where no view shows a usable face, DegenerateGeometryError where the views determine nothing.
+    Raises DetectionError where no view shows a usable face, DegenerateGeometryError where the views determine nothing, RangeError
+    for a distance between the pupils that no person has.
     """
+    _check_interpupillary(settings.interpupillary_mm)
     capture, detections = detect_capture(capture, progress=progress)
     head = load_head(settings.head)
     embedding = load_embedding(head)
@@ -71,6 +73,16 @@ def fit(capture: Capture, settings: FitSettings = FitSettings(), *, progress: Pr
     solution = solve(prepared, settings.preset, settings.use_dense, settings.free_form, progress)
     avatar = assemble(capture, prepared, solution, embedding, settings)
     return _with_texture(avatar, capture, progress) if settings.texture else avatar
+
+
+def _check_interpupillary(distance_mm: float) -> None:
+    low, high = INTERPUPILLARY_RANGE_MM
+    if distance_mm != 0 and not low <= distance_mm <= high:
+        raise RangeError(
+            expected=f"a distance between the pupils of {low:g} to {high:g} millimetres, or 0 where it is unknown",
+            got=f"{distance_mm:g}",
+            do="measure from pupil to pupil; 63 mm is the average adult's",
+        )
 
 
 def _usable_views(capture: Capture, detected: set[str], settings: FitSettings) -> list[View]:
@@ -102,7 +114,7 @@ def assemble(capture: Capture, prepared: Prepared, solution: Solution, embedding
     if prepared.is_rig:
         rest = T_world_recentred(state, resting_instant(prepared, state, solution.registered), middle)
     notes = [*capture.notes, *solution.notes]
-    if len(solution.registered) == 1:
+    if len(solution.registered) == 1 and ONE_PHOTO_NOTE not in notes:
         notes.append(ONE_PHOTO_NOTE)
     return Avatar(
         head=head,
@@ -116,6 +128,7 @@ def assemble(capture: Capture, prepared: Prepared, solution: Solution, embedding
         light=DEFAULT_LIGHT,
         views=tuple(_fitted_view(view, prepared, solution, middle, size) for view in capture.views),
         notes=tuple(notes),
+        expression_scale=size,
     )
 
 
@@ -164,5 +177,7 @@ def _with_texture(avatar: Avatar, capture: Capture, progress: Progress | None) -
     from recon.texture import bake_texture
 
     by_name = {view.name: view for view in capture.views}
-    baked = bake_texture(avatar, lambda name: read_view(by_name[name]), progress=progress)
-    return dataclasses.replace(avatar, albedo_srgb=baked.albedo_srgb, confidence=baked.confidence, light=baked.light)
+    grey_views = {view.name for view in capture.views if view.is_grey}
+    baked = bake_texture(avatar, lambda name: read_view(by_name[name]), grey_views=grey_views, progress=progress)
+    notes = (*avatar.notes, *baked.notes)
+    return dataclasses.replace(avatar, albedo_srgb=baked.albedo_srgb, confidence=baked.confidence, light=baked.light, notes=notes)

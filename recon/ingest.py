@@ -20,7 +20,7 @@ from recon.video import VIDEO_SUFFIXES, keyframe_views, read_frame
 DEFAULT_SETTINGS = CaptureSettings()
 
 ONE_PHOTO_NOTE = (
-    "one picture only: the size, the depth of nose, chin and ears, and everything it does not show are guessed from the average head; "
+    "one picture only: the depth of nose, chin and ears and everything that it does not show are guessed from the average head; "
     "add photos from both sides"
 )
 
@@ -51,6 +51,19 @@ def load_capture(path: Path | str, *, cameras: Path | str | None = None, setting
     if sum(view.status == "ok" for view in views) == 1:
         notes.append(ONE_PHOTO_NOTE)
     return Capture(path, tuple(views), scale="relative" if rig is None else "metric", notes=tuple(notes))
+
+
+def capture_files(path: Path | str, *, cameras: Path | str | None = None, settings: CaptureSettings = DEFAULT_SETTINGS) -> tuple[Path, ...]:
+    """The files that `load_capture` reads with the same arguments: pictures, videos, and the cameras file of a rig.
+
+    Nothing is opened. Raises InputError where `path` holds no picture.
+    """
+    path = Path(path)
+    images, videos, _ = _files(path)
+    if images and not settings.videos_beside_photos:
+        videos = []
+    rig_file = _rig_file(path, cameras)
+    return (*images, *videos, *(() if rig_file is None else (rig_file,)))
 
 
 def read_view(view: View) -> np.ndarray:
@@ -154,13 +167,18 @@ def _mark_duplicates(views: list[View]) -> list[View]:
 
 
 def _rig(path: Path, cameras: Path | str | None) -> Rig | None:
+    rig_file = _rig_file(path, cameras)
+    return None if rig_file is None else load_rig(rig_file)
+
+
+def _rig_file(path: Path, cameras: Path | str | None) -> Path | None:
     if cameras is not None:
-        return load_rig(Path(cameras))
+        return Path(cameras)
     folder = path if path.is_dir() else path.parent
     # A rig's pictures often lie in a folder `images` beside the cameras file.
     for candidate in (folder / CAMERAS_FILE, folder.parent / CAMERAS_FILE if folder.name == "images" else None):
         if candidate is not None and candidate.is_file():
-            return load_rig(candidate)
+            return candidate
     return None
 
 

@@ -20,6 +20,8 @@ IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".jfif", ".png", ".webp", ".tif", "
 RAW_SUFFIXES = frozenset({".dng", ".cr2", ".cr3", ".nef", ".arw", ".raf", ".orf", ".rw2"})
 """Camera raw files: listed in the notes, with the advice to develop them."""
 
+GREY_REASON = "a grey picture: it gives shape, but no colour"
+
 _EXIF_IFD = 0x8769
 _MAGIC = (b"\xff\xd8\xff", b"\x89PNG", b"II*\x00", b"MM\x00*", b"BM", b"RIFF")
 
@@ -71,9 +73,9 @@ def _probe(view: View, settings: CaptureSettings) -> View:
         # Orientations 5 to 8 turn the picture by a quarter.
         width, height = image.size[::-1] if orientation in (5, 6, 7, 8) else image.size
         focal = focal_from_exif(tags, width, height)
-        is_grey = _is_grey(_decode_small(image))
-    reason = "; ".join(filter(None, ["a grey picture: it gives shape, but no colour" if is_grey else "", focal.note]))
-    return dataclasses.replace(view, width=width, height=height, focal_px=focal.focal_px, is_grey=is_grey, reason=reason)
+        grey = is_grey(_decode_small(image))
+    reason = "; ".join(filter(None, [GREY_REASON if grey else "", focal.note]))
+    return dataclasses.replace(view, width=width, height=height, focal_px=focal.focal_px, is_grey=grey, reason=reason)
 
 
 def _open(path: Path) -> Image.Image:
@@ -130,8 +132,8 @@ def _decode_small(image: Image.Image) -> np.ndarray:
         raise _Unusable("unreadable", f"damaged or cut off: {error}") from error
 
 
-def _is_grey(rgb: np.ndarray) -> bool:
-    """True where hardly a pixel's channels differ; JPEG's colour rounding moves a grey by a few levels."""
+def is_grey(rgb: np.ndarray) -> bool:
+    """True where hardly a pixel's channels differ in a picture (H, W, 3) uint8; JPEG's colour rounding moves a grey by a few levels."""
     spread = rgb.max(-1).astype(np.int16) - rgb.min(-1)
     return bool(np.percentile(spread, 99) <= 6)
 

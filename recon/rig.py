@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from assets.atomic import write_text
 from assets.errors import ConventionError, InputError
 from recon.capture import View
 from render.camera import Camera
@@ -77,9 +77,7 @@ def save_cameras_json(path: Path, cameras: Mapping[str, Camera]) -> None:
         for name, camera in cameras.items()
     }
     content = {"units": "metres", "camera_convention": "OpenCV world-to-camera, x right, y down, z forward", "cameras": entries}
-    beside = path.with_name(path.name + ".partial")
-    beside.write_text(json.dumps(content, indent=1), encoding="utf-8")
-    os.replace(beside, path)
+    write_text(path, json.dumps(content, indent=1))
 
 
 def with_cameras(views: list[View], rig: Rig) -> tuple[list[View], list[str]]:

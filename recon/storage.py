@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
-import shutil
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -33,9 +33,9 @@ def save_avatar(folder: Path | str, avatar: Avatar) -> Path:
     Files that the user put into that folder are kept. Raises ArtifactError where the avatar holds numbers that are not finite,
     InputError where the folder cannot be written or holds something else than an avatar.
     """
-    folder = Path(folder).absolute()
+    folder = Path(folder).resolve()
     tensors = _tensors(avatar)
-    _check_finite(tensors, f"the avatar to be saved in {folder}")
+    _check_finite(tensors | {"expression_scale": np.array([avatar.expression_scale])}, f"the avatar to be saved in {folder}")
     if folder.is_file() or (folder.is_dir() and any(folder.iterdir()) and not (folder / FILES[0]).exists()):
         raise InputError(
             expected="a new folder, an empty one, or one with an older avatar",
@@ -51,7 +51,7 @@ def save_avatar(folder: Path | str, avatar: Avatar) -> Path:
         _write(scratch / "new", avatar, tensors)
         _swap(scratch, folder)
     finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+        _clear(scratch, folder)
     return folder
 
 
@@ -88,19 +88,45 @@ def _write(folder: Path, avatar: Avatar, tensors: Mapping[str, np.ndarray]) -> N
 
 
 def _swap(scratch: Path, folder: Path) -> None:
-    """Put scratch/new in the folder's place; the user's own files there move along into the new one."""
-    if folder.exists():
-        os.replace(folder, scratch / "old")
+    """Put scratch/new in the folder's place; the user's own files there move along into the new one.
+
+    Whatever ends it early, an interruption too, puts everything back: what has moved is read from the disk, not remembered.
+    """
+    new, old = scratch / "new", scratch / "old"
     try:
-        os.replace(scratch / "new", folder)
-    except OSError:
-        if (scratch / "old").exists():
-            os.replace(scratch / "old", folder)
-        raise
-    if (scratch / "old").exists():
-        for foreign in (scratch / "old").iterdir():
-            if foreign.name not in FILES:
+        for foreign in _foreign_files(folder):
+            os.replace(foreign, new / foreign.name)
+        if folder.exists():
+            os.replace(folder, old)
+        os.replace(new, folder)
+    except BaseException:
+        if new.exists():
+            if old.exists():
+                os.replace(old, folder)
+            for foreign in _foreign_files(new):
                 os.replace(foreign, folder / foreign.name)
+        raise
+
+
+def _foreign_files(folder: Path) -> list[Path]:
+    """What the user put into an avatar folder; empty where there is no folder."""
+    return [path for path in sorted(folder.iterdir()) if path.name not in FILES] if folder.is_dir() else []
+
+
+def _clear(scratch: Path, folder: Path) -> None:
+    """Remove the scratch folder, file by file by our own names, so that nothing of the user's can ever go with it.
+
+    The older avatar goes only once an avatar stands in its place; where even putting back failed, it stays here.
+    """
+    for kept in (scratch / "new", scratch / "old"):
+        if kept.name == "new" or (folder / FILES[0]).exists():
+            for name in FILES:
+                with contextlib.suppress(OSError):
+                    (kept / name).unlink()
+        with contextlib.suppress(OSError):
+            kept.rmdir()
+    with contextlib.suppress(OSError):
+        scratch.rmdir()
 
 
 def _tensors(avatar: Avatar) -> dict[str, np.ndarray]:
@@ -130,6 +156,7 @@ def _record(avatar: Avatar) -> dict[str, Any]:
             "identity_names": list(head.identity_names),
         },
         "scale": avatar.scale,
+        "expression_scale": float(avatar.expression_scale),
         "landmarks": {"scheme": avatar.landmarks.scheme, "topology_hash": avatar.landmarks.topology_hash},
         "views": [_view_record(view) for view in avatar.views],
         "notes": list(avatar.notes),
@@ -141,16 +168,11 @@ def _view_record(view: FittedView) -> dict[str, Any]:
         "name": view.name,
         "status": view.status,
         "reason": view.reason,
-        "camera": None if view.camera is None else _camera_record(view.camera),
+        "camera": None if view.camera is None else view.camera.to_dict(),
         "T_world_head": None if view.T_world_head is None else np.asarray(view.T_world_head, np.float64).tolist(),
         "weights": {name: float(weight) for name, weight in view.weights.items()},
         **{name: _number(getattr(view, name)) for name in ("residual_px", "yaw_deg", "pitch_deg", "roll_deg")},
     }
-
-
-def _camera_record(camera: Camera) -> dict[str, Any]:
-    K, T_cam_world = np.asarray(camera.K, np.float64), np.asarray(camera.T_cam_world, np.float64)
-    return {"K": K.tolist(), "T_cam_world": T_cam_world.tolist(), "width": int(camera.width), "height": int(camera.height)}
 
 
 def _number(value: float) -> float | None:
@@ -232,7 +254,15 @@ def _avatar(head: HeadModel, record: Mapping[str, Any], tensors: Mapping[str, np
         light=Light(tensors["light.sh_linear"]),
         views=tuple(_view(view) for view in record["views"]),
         notes=tuple(record["notes"]),
+        # Avatars saved before the field was there were all posed with the blendshapes as they are.
+        expression_scale=_positive(record.get("expression_scale", 1.0)),
     )
+
+
+def _positive(value: Any) -> float:
+    if not isinstance(value, int | float) or not 0 < value < math.inf:
+        raise ValueError(f"expression_scale {value!r}")
+    return float(value)
 
 
 def _view(record: Mapping[str, Any]) -> FittedView:
@@ -241,16 +271,11 @@ def _view(record: Mapping[str, Any]) -> FittedView:
         name=record["name"],
         status=record["status"],
         reason=record["reason"],
-        camera=None if camera is None else _camera(camera),
+        camera=None if camera is None else Camera.from_dict(camera),
         T_world_head=None if T_world_head is None else np.array(T_world_head, np.float64),
         weights=dict(record["weights"]),
         **{name: math.nan if record[name] is None else record[name] for name in ("residual_px", "yaw_deg", "pitch_deg", "roll_deg")},
     )
-
-
-def _camera(record: Mapping[str, Any]) -> Camera:
-    K, T_cam_world = np.array(record["K"], np.float64), np.array(record["T_cam_world"], np.float64)
-    return Camera(K, T_cam_world, record["width"], record["height"])
 
 
 def _check_finite(tensors: Mapping[str, np.ndarray], where: str) -> None:

@@ -1,6 +1,6 @@
 """Bake the photos of a capture into the head's UV texture.
 
-    bake_texture(avatar, images, settings=TextureSettings(), *, progress=None) -> BakedTexture
+    bake_texture(avatar, images, settings=TextureSettings(), *, grey_views=(), progress=None) -> BakedTexture
 
 `avatar` carries the geometry, and `avatar.views` the camera, `T_world_head` and weights of each registered picture; its own
 albedo, confidence and light may be placeholders. `images(view_name)` gives the (H, W, 3) uint8 RGB picture that belongs to the
@@ -14,7 +14,7 @@ gives the photos back. Cast shadows, creases, highlights that most photos share 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 import cv2
 import numpy as np
@@ -81,17 +81,23 @@ class _Sighting:
 
 
 def bake_texture(
-    avatar: Avatar, images: Callable[[str], np.ndarray], settings: TextureSettings = TextureSettings(), *, progress: Progress | None = None
+    avatar: Avatar,
+    images: Callable[[str], np.ndarray],
+    settings: TextureSettings = TextureSettings(),
+    *,
+    grey_views: Collection[str] = (),
+    progress: Progress | None = None,
 ) -> BakedTexture:
     """See the module's docstring. Deterministic; about 2 s and 10 MB a picture at 2048.
 
-    Grey pictures are left out where any picture has colour. Raises RangeError for a size that is not a multiple of 64,
-    ShapeError where a picture does not fit its camera, DegenerateGeometryError where no view is registered or shows the head.
+    Grey pictures (`grey_views` by name, as View.is_grey says) are left out where any picture has colour. Raises RangeError for a
+    size that is not a multiple of 64, ShapeError where a picture does not fit its camera, DegenerateGeometryError where no view is
+    registered or shows the head.
     """
     if settings.size < 64 or settings.size % 64:
         raise RangeError(expected="a texture size that is a multiple of 64", got=str(settings.size), do="use 1024, 2048 or 4096")
     chart = make_chart(avatar.head, settings.size)
-    sightings = _look(avatar, images, chart, settings, progress)
+    sightings = _look(avatar, images, chart, settings, grey_views, progress)
     gains, agreements = _compare(chart, sightings)
     colour, seen = _blend(chart, sightings, gains, agreements, progress)
     light, delit = _take_light_out(avatar, chart, colour, seen, settings.light_strength)
@@ -101,7 +107,12 @@ def bake_texture(
 
 
 def _look(
-    avatar: Avatar, images: Callable[[str], np.ndarray], chart: Chart, settings: TextureSettings, progress: Progress | None
+    avatar: Avatar,
+    images: Callable[[str], np.ndarray],
+    chart: Chart,
+    settings: TextureSettings,
+    grey_views: Collection[str],
+    progress: Progress | None,
 ) -> list[_Sighting]:
     """Observe every registered picture; grey ones only where there is no other."""
     views = [view for view in avatar.views if view.camera is not None and view.T_world_head is not None]
@@ -114,8 +125,7 @@ def _look(
         texels = np.flatnonzero(found.weight > 0)
         if len(texels):
             colour, weight = found.colour_linear[texels].astype(np.float16), found.weight[texels].astype(np.float16)
-            is_grey = bool(np.ptp(image[::8, ::8].astype(np.int16), axis=2).max() <= 2)
-            (grey if is_grey else coloured).append(_Sighting(view, texels, colour, weight, _preference(view)))
+            (grey if view.name in grey_views else coloured).append(_Sighting(view, texels, colour, weight, _preference(view)))
     if not coloured and not grey:
         raise DegenerateGeometryError(
             expected="at least one registered view that shows the head",

@@ -1,19 +1,21 @@
-"""Key frames of a video: well spread over time and head turn, and sharp. The only file that imports av."""
+"""Key frames of a video: well spread over time and head turn, and sharp; and frames written as a video. The only file that imports av."""
 
 from __future__ import annotations
 
 import dataclasses
 import functools
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 
-from assets.errors import InputError, MissingPackageError
+from assets.atomic import written_beside
+from assets.errors import InputError, MissingPackageError, RangeError
 from recon.capture import CaptureSettings, View
+from recon.photo import GREY_REASON, is_grey
 from recon.sharpness import MIN_FINE_DETAIL, face_grey, fine_detail
 
 VIDEO_SUFFIXES = frozenset({".mp4", ".mov", ".m4v", ".webm", ".mkv", ".avi"})
@@ -57,6 +59,7 @@ class Candidate:
     """Rough head turn; nan where no face was found."""
     sharpness: float
     """`fine_detail` of the face, or of the picture where none was found."""
+    is_grey: bool = False
 
 
 def probe_video(path: Path) -> VideoTimes:
@@ -116,6 +119,8 @@ def keyframe_views(path: Path, settings: CaptureSettings) -> tuple[list[View], l
             width=width,
             height=height,
             sharpness=candidate.sharpness,
+            is_grey=candidate.is_grey,
+            reason=GREY_REASON if candidate.is_grey else "",
         )
         for candidate in chosen
     ]
@@ -173,7 +178,7 @@ def _candidates(path: Path, times: VideoTimes, settings: CaptureSettings) -> tup
             low, high = faces[0].landmarks[:, :2].min(0) / scale, faces[0].landmarks[:, :2].max(0) / scale
             box = (float(low[0]), float(low[1]), float(high[0]), float(high[1]))
         yaw_deg = faces[0].yaw_deg if faces else float("nan")
-        found.append(Candidate(index, index / max(number - 1, 1), yaw_deg, fine_detail(face_grey(image, box))))
+        found.append(Candidate(index, index / max(number - 1, 1), yaw_deg, fine_detail(face_grey(image, box)), is_grey(small)))
     return found, size
 
 
@@ -221,13 +226,39 @@ def _pixels(frame: Any) -> np.ndarray:
     return np.ascontiguousarray(np.rot90(frame.to_ndarray(format="rgb24"), round(frame.rotation / 90) % 4))
 
 
-def _open(path: Path) -> Any:
+def write_video(path: Path, frames: Iterable[np.ndarray], *, fps: int, crf: int = 23) -> None:
+    """Write (H, W, 3) uint8 sRGB frames of one even size as an H.264 MP4; beside the target first, then renamed.
+
+    `crf` is x264's quality, 18 (hardly a loss) to 28 (small). One encoder thread keeps the bytes the same from run to run.
+    Raises RangeError without frames.
+    """
+    av = _av()
+    with written_beside(path) as beside, av.open(str(beside), "w") as container:
+        stream = None
+        for frame in frames:
+            if stream is None:
+                stream = container.add_stream("libx264", rate=fps, options={"crf": str(crf), "preset": "slow", "threads": "1"})
+                stream.height, stream.width = frame.shape[:2]
+                stream.pix_fmt = "yuv420p"
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")))
+        if stream is None:
+            raise RangeError(expected="at least one frame for a video", got=f"none for {path}", do="give frames")
+        container.mux(stream.encode())
+
+
+def _av() -> Any:
     try:
         import av
-        from av import error as av_error
-        from av import logging as av_logging
     except ImportError as error:
         raise MissingPackageError(expected="the package av (PyAV)", got=str(error), do="pip install av") from error
+    return av
+
+
+def _open(path: Path) -> Any:
+    av = _av()
+    from av import error as av_error
+    from av import logging as av_logging
+
     av_logging.set_level(None)
     try:
         container = av.open(str(path))

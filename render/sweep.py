@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from collections.abc import Mapping
 from typing import Protocol
 
 import numpy as np
 
+from assets.errors import RangeError
 from assets.landmarks import LandmarkEmbedding
 from render.camera import Camera
 from render.head_pose import Gaze as Gaze
@@ -27,7 +29,7 @@ class Light:
 @dataclasses.dataclass(frozen=True, eq=False)
 class Frame:
     name: str
-    """File stem, unique in the sweep: "0007"."""
+    """Plain file stem (`check_frame_name`), unique in the sweep: "0007"."""
     camera: Camera
     head_pose: HeadPose = dataclasses.field(default_factory=HeadPose)
     weights: Mapping[str, float] = dataclasses.field(default_factory=dict)
@@ -42,6 +44,26 @@ class Sweep:
     frames: tuple[Frame, ...]
     depth_range_m: tuple[float, float]
     """(near, far) camera z in metres, locked over the whole sweep; what control depth is mapped over."""
+
+    def __post_init__(self) -> None:
+        """Raises RangeError without frames, for a name that is no plain file stem, and for a name that occurs twice."""
+        if not self.frames:
+            raise RangeError(expected="a sweep of at least one frame", got="no frames", do="ask for at least one angle or frame")
+        counts = Counter(check_frame_name(frame.name) for frame in self.frames)
+        name, times = counts.most_common(1)[0]
+        if times > 1:
+            raise RangeError(
+                expected="frames with different names", got=f"{name!r} {times} times", do="number the frames, or use concatenate"
+            )
+
+
+def check_frame_name(name: str) -> str:
+    """Returns the name of a frame after checking that it can be a file's stem in any folder; else RangeError."""
+    if not name or name.startswith(".") or any(character in "/\\:" or not character.isprintable() for character in name):
+        raise RangeError(
+            expected="a frame name that is a plain file stem: no folders, not hidden", got=repr(name), do="use names like '0007'"
+        )
+    return name
 
 
 class Posable(Protocol):

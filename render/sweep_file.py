@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from assets.atomic import write_text
 from assets.blendshapes import weights_to_vector
 from assets.errors import ArtifactError, ReconError
 from render.camera import Camera
@@ -19,12 +19,10 @@ SCHEMA = {"schema": "recon.sweep", "version": 1}
 
 
 def save_sweep(path: Path | str, sweep: Sweep) -> None:
-    """Write a sweep as JSON, beside and then renamed, so that a broken file never stands under the name."""
+    """Write a sweep as JSON, beside and then renamed, so that a broken file never stands under the name; InputError for a folder."""
     path = Path(path)
     values = SCHEMA | {"depth_range_m": list(sweep.depth_range_m), "frames": [_frame_to_dict(frame) for frame in sweep.frames]}
-    beside = path.with_name(path.name + ".part")
-    beside.write_text(json.dumps(values, indent=1) + "\n")
-    os.replace(beside, path)
+    write_text(path, json.dumps(values, indent=1) + "\n")
 
 
 def load_sweep(path: Path | str) -> Sweep:

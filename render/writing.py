@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, get_args
@@ -11,8 +10,10 @@ from typing import Literal, get_args
 import cv2
 import numpy as np
 
+from assets.atomic import write_bytes
 from assets.errors import ArtifactError, RangeError
 from render.buffers import RenderBuffers
+from render.sweep import check_frame_name
 
 AovName = Literal[
     "mask", "alpha", "depth", "depth16", "distance", "position_world", "normal_world", "normal_cam", "uv", "part_id", "albedo", "beauty"
@@ -32,22 +33,23 @@ def save_buffers(folder: Path | str, buffers: RenderBuffers, aovs: Sequence[str]
 
     PNG: mask and alpha (8-bit, 255 = covered), part_id (8-bit ids), albedo and beauty (sRGB), depth16, and previews of the
     normals as in normal_to_rgb. NPZ: float32 under the key `values`, with K, T_cam_world and, for depth, `depth_range_m`.
-    Raises RangeError for an unknown AOV.
+    Raises RangeError for an unknown AOV, or a frame name that is no plain file stem.
     """
     unknown = [aov for aov in aovs if aov not in get_args(AovName)]
     if unknown:
         raise RangeError(expected=f"AOVs out of: {', '.join(get_args(AovName))}", got=repr(unknown), do="correct the name")
+    check_frame_name(buffers.name)
     paths: list[Path] = []
     for aov in aovs:
         png_path = Path(folder) / aov / f"{buffers.name}.png"
         if aov in PNG_AOVS:
-            paths.append(_write(png_path, _png_bytes(buffers, aov)))
+            paths.append(write_bytes(png_path, _png_bytes(buffers, aov)))
             continue
         values = getattr(buffers, aov)
-        paths.append(_write(png_path.with_name(f"{buffers.name}.npz"), _npz_bytes(buffers, values)))
+        paths.append(write_bytes(png_path.with_name(f"{buffers.name}.npz"), _npz_bytes(buffers, values)))
         if aov in ("normal_world", "normal_cam"):
             preview = normal_to_rgb(values, in_camera=aov == "normal_cam")
-            paths.append(_write(png_path, _encode_png(preview)))
+            paths.append(write_bytes(png_path, _encode_png(preview)))
     return tuple(paths)
 
 
@@ -131,11 +133,3 @@ def _npz_bytes(buffers: RenderBuffers, values: np.ndarray) -> bytes:
         depth_range_m=np.array(buffers.depth_range_m),
     )
     return stream.getvalue()
-
-
-def _write(path: Path, content: bytes) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(path.name + ".part")
-    beside.write_bytes(content)
-    os.replace(beside, path)
-    return path

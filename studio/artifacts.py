@@ -7,7 +7,6 @@ import hashlib
 import json
 import math
 import os
-import shutil
 import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -15,10 +14,25 @@ from typing import Any
 
 import numpy as np
 
+from assets.atomic import write_text
 from assets.errors import ArtifactError, InputError
 
 SCHEMA_VERSION = 1
 """Version of run.json, capture.json, frames.json and evaluation.json; a reader refuses any other."""
+
+ARTEFACTS: Mapping[str, str] = {
+    "capture": "capture.json",
+    "fit": "avatar",
+    "sweep": "sweep.json",
+    "render": "render",
+    "control": "control",
+    "train": "model",
+    "generate": "frames",
+    "export": "export",
+    "evaluate": "evaluation.json",
+    "report": "report.html",
+}
+"""Stage and the artefact that it leaves in the output folder."""
 
 
 def open_out_folder(path: Path) -> Path:
@@ -49,29 +63,25 @@ def plain(value: Any) -> Any:
     return value if value is None or isinstance(value, bool | int | str) else str(value)
 
 
-def write_bytes(path: Path, content: bytes) -> Path:
-    """Write a file beside its place and rename it, so that nobody ever sees half of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-    return path
-
-
 def write_json(path: Path, record: Any) -> Path:
     """Write a record as indented JSON with its schema version first."""
     body = {"schema_version": SCHEMA_VERSION, **plain(record)}
-    return write_bytes(path, (json.dumps(body, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode())
+    return write_text(path, json.dumps(body, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def read_json(path: Path) -> dict[str, Any]:
     """Read what write_json wrote; raises ArtifactError where the file is absent, broken, or of another schema version."""
+    record = read_object(path)
+    version = record.get("schema_version")
+    if version != SCHEMA_VERSION:
+        raise ArtifactError(
+            expected=f"schema version {SCHEMA_VERSION} in {path}", got=repr(version), do="run its stage again with this version of recon"
+        )
+    return record
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """Read a JSON object of any schema; raises ArtifactError where the file is absent or broken."""
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
@@ -80,20 +90,17 @@ def read_json(path: Path) -> dict[str, Any]:
         ) from error
     except (OSError, ValueError) as error:
         raise ArtifactError(expected=f"JSON in {path}", got=str(error), do="delete the file and run its stage again") from error
-    version = record.get("schema_version") if isinstance(record, dict) else None
-    if version != SCHEMA_VERSION:
-        raise ArtifactError(
-            expected=f"schema version {SCHEMA_VERSION} in {path}", got=repr(version), do="run its stage again with this version of recon"
-        )
+    if not isinstance(record, dict):
+        raise ArtifactError(expected=f"a JSON object in {path}", got=type(record).__name__, do="delete the file and run its stage again")
     return record
 
 
 def sha256_of(path: Path) -> str:
     """SHA-256 of a file's content, or of a folder's relative names and contents; hidden files are left out."""
-    digest = hashlib.sha256()
-    if path.is_file():
+    if not path.is_dir():
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
+    digest = hashlib.sha256()
     for file_path in visible_files(path):
         digest.update(f"{file_path.relative_to(path).as_posix()}\0{sha256_of(file_path)}\n".encode())
     return digest.hexdigest()
@@ -108,32 +115,21 @@ def visible_files(folder: Path) -> list[Path]:
     return sorted(found)
 
 
-def hash_inputs(source: Path, *, without: Iterable[Path] = ()) -> dict[str, str]:
-    """SHA-256 by relative name of a capture's files: the source itself, and what lies in its folders `images` and `gt`."""
-    if source.is_file():
-        return {source.name: sha256_of(source)}
-    left_out = {path.resolve() for path in without}
-    folders = [folder for folder in (source, source / "images", source / "gt") if folder.is_dir() and folder.resolve() not in left_out]
-    files = [path for folder in folders for path in sorted(folder.iterdir()) if path.is_file() and not path.name.startswith(".")]
-    return {path.relative_to(source).as_posix(): sha256_of(path) for path in files}
+def hash_files(files: Iterable[Path], *, base: Path) -> dict[str, str]:
+    """SHA-256 by path relative to `base`; "unreadable" for a file that cannot be read, so that its reader gives it a status."""
+    return {Path(os.path.relpath(path, base)).as_posix(): _sha256_or_unreadable(path) for path in files}
+
+
+def _sha256_or_unreadable(path: Path) -> str:
+    try:
+        return sha256_of(path)
+    except OSError:
+        return "unreadable"
 
 
 def hash_of_record(record: Any) -> str:
     """SHA-256 of a record's plain JSON with sorted keys."""
     return hashlib.sha256(json.dumps(plain(record), sort_keys=True).encode()).hexdigest()
-
-
-def replace_path(new: Path, place: Path) -> None:
-    """Move a finished file or folder to its place; an older one is moved aside first and then removed."""
-    if place.is_dir() and not place.is_symlink():
-        aside = place.with_name(f".old-{place.name}")
-        shutil.rmtree(aside, ignore_errors=True)
-        os.replace(place, aside)
-        os.replace(new, place)
-        shutil.rmtree(aside)
-    else:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        os.replace(new, place)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -144,6 +140,8 @@ class Stamp:
     key: str
     """Hash of everything that decides the result: the stage's settings, the keys before it, and the contents that it read."""
     settings: Mapping[str, Any]
+    reads: Mapping[str, str]
+    """Artefact name to SHA-256 of what the stage read."""
     outputs: Mapping[str, str]
     """Artefact name to SHA-256 as the stage left it."""
     summary: str
@@ -167,50 +165,7 @@ def read_stamp(out: Path, stage: str) -> Stamp | None:
         return None
 
 
-class Staging:
-    """A hidden folder in which one stage writes; its content moves to the output folder when the stage is complete.
-
-    A frame-wise stage records each complete frame, so that after an interruption the same stage with the same key goes on.
-    """
-
-    def __init__(self, out: Path, stage: str, key: str) -> None:
-        self.out = out
-        self.folder = out / ".stages" / f"{stage}.partial"
-        self._log_path = self.folder / ".frames.json"
-        if self._read_log().get("key") != key:
-            self.discard()
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self._log: dict[str, Any] = {"frames": [], **self._read_log(), "key": key}
-
-    def _read_log(self) -> dict[str, Any]:
-        try:
-            return read_json(self._log_path)
-        except ArtifactError:
-            return {}
-
-    @property
-    def done_frames(self) -> list[Any]:
-        """The records of frames that are already complete."""
-        return list(self._log["frames"])
-
-    @property
-    def done_names(self) -> set[str]:
-        return {record["name"] for record in self._log["frames"]}
-
-    def frame_done(self, name: str, **facts: Any) -> None:
-        """Record one complete frame with what is to be known of it later."""
-        self._log["frames"].append({"name": name, **plain(facts)})
-        write_json(self._log_path, self._log)
-
-    def publish(self) -> dict[str, str]:
-        """Move everything to the output folder; returns artefact name to SHA-256."""
-        outputs: dict[str, str] = {}
-        for path in sorted(self.folder.iterdir()):
-            if not path.name.startswith("."):
-                outputs[path.name] = sha256_of(path)
-                replace_path(path, self.out / path.name)
-        self.discard()
-        return outputs
-
-    def discard(self) -> None:
-        shutil.rmtree(self.folder, ignore_errors=True)
+def changed_since(out: Path, stage: str) -> list[str]:
+    """Artefacts that a finished stage read and that are other ones, or gone, by now; none where the stage left no stamp."""
+    stamp = read_stamp(out, stage)
+    return [name for name, digest in (stamp.reads if stamp else {}).items() if not (out / name).exists() or sha256_of(out / name) != digest]

@@ -7,9 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from assets.errors import ArtifactError
+from assets.errors import ArtifactError, ReconError
 from recon.capture import Capture, View
 from render.camera import Camera
 from studio.artifacts import read_json, write_json
@@ -17,8 +15,15 @@ from studio.artifacts import read_json, write_json
 
 def write_capture(path: Path, capture: Capture) -> Path:
     """Write all views with their statuses; picture paths are absolute, since the pictures stay where they are."""
-    views = [dataclasses.replace(view, path=view.path.resolve()) for view in capture.views]
-    return write_json(path, dataclasses.replace(capture, source=capture.source.resolve(), views=tuple(views)))
+    views = [
+        {**_fields(view), "path": view.path.resolve(), "camera": None if view.camera is None else view.camera.to_dict()}
+        for view in capture.views
+    ]
+    return write_json(path, {**_fields(capture), "source": capture.source.resolve(), "views": views})
+
+
+def _fields(record: Capture | View) -> dict[str, Any]:
+    return {field.name: getattr(record, field.name) for field in dataclasses.fields(record)}
 
 
 def read_capture(path: Path) -> Capture:
@@ -27,7 +32,7 @@ def read_capture(path: Path) -> Capture:
     try:
         views = tuple(_view(item) for item in record["views"])
         capture = Capture(Path(record["source"]), views, record["scale"], tuple(record["notes"]))
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, ReconError) as error:
         raise ArtifactError(
             expected=f"views, scale and notes in {path}", got=f"{type(error).__name__}: {error}", do="run the capture stage again"
         ) from error
@@ -43,12 +48,6 @@ def _view(record: Mapping[str, Any]) -> View:
     names = {field.name for field in dataclasses.fields(View)}
     values = {name: value for name, value in record.items() if name in names}
     values["path"] = Path(record["path"])
-    values["camera"] = None if record["camera"] is None else camera_from_record(record["camera"])
+    values["camera"] = None if record["camera"] is None else Camera.from_dict(record["camera"])
     values["distortion"] = tuple(record["distortion"])
     return View(**values)
-
-
-def camera_from_record(record: Mapping[str, Any]) -> Camera:
-    """A camera from its plain JSON."""
-    K, T_cam_world = np.array(record["K"], np.float64), np.array(record["T_cam_world"], np.float64)
-    return Camera(K, T_cam_world, int(record["width"]), int(record["height"]))

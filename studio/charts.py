@@ -13,7 +13,7 @@ WIDTH = 360
 
 
 def yaw_chart(views: Sequence[tuple[str, float, str]]) -> str:
-    """Where the pictures stand around the head, from the subject's right profile (-90) to the left one (90).
+    """Where the pictures stand around the head, from -90 (a camera at the subject's left side) to 90 (at the right side).
 
     Args:
         views: name, yaw in degrees (nan where not registered) and status of each picture.
@@ -85,7 +85,8 @@ def line_chart(series: Sequence[tuple[str, Sequence[tuple[float, float]]]], *, x
         body.append(f'<polyline class="line s{index}" points="{" ".join(f"{x:.1f},{y:.1f}" for x, y in spots)}"/>')
         body += [f'<circle class="spot s{index}" cx="{x:.1f}" cy="{y:.1f}" r="2.6"/>' for x, y in spots]
         body.append(
-            f'<circle class="spot s{index}" cx="{54 + 110 * index}" cy="8" r="3.4"/><text x="{62 + 110 * index}" y="12">{escape(name)}</text>'
+            f'<circle class="spot s{index}" cx="{54 + 110 * index}" cy="8" r="3.4"/>'
+            f'<text x="{62 + 110 * index}" y="12">{escape(name)}</text>'
         )
     body.append(f'<text x="{WIDTH - 12}" y="180" text-anchor="end">{escape(x_label)}</text><text x="44" y="180">{escape(y_label)}</text>')
     return _svg(186, "".join(body), f"{y_label} over {x_label}")

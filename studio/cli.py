@@ -6,7 +6,7 @@ import dataclasses
 import errno
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -40,6 +40,8 @@ class Run:
     """Folder of photos (with cameras.json: a calibrated rig), a photo, or a video."""
     out: Path
     """Output folder."""
+    cameras: Path | None = None
+    """Cameras file of a calibrated rig; without it, cameras.json beside the photos is used where there is one."""
     model: str | None = None
     """Diffusion model, hub name or folder; short for --generate.model. Without one, generation is left out."""
     controlnets: tuple[str, ...] = ()
@@ -53,7 +55,7 @@ class Run:
     def __call__(self, reporter: Reporter) -> None:
         from studio.summary import run_and_summarise
 
-        run_and_summarise(self.source, self.out, self.resolved, reporter, force=self.force, only=self.only)
+        run_and_summarise(self.source, self.out, self.resolved, reporter, cameras=self.cameras, force=self.force, only=self.only)
 
     @property
     def resolved(self) -> RunSettings:
@@ -71,6 +73,8 @@ class Fit:
     """Folder of photos, a photo, or a video."""
     out: Path
     """Output folder; the avatar is written to OUT/avatar."""
+    cameras: Path | None = None
+    """Cameras file of a calibrated rig; without it, cameras.json beside the photos is used where there is one."""
     capture_settings: Annotated[CaptureSettings, arg(name="capture")] = dataclasses.field(default_factory=CaptureSettings)
     fit: FitSettings = dataclasses.field(default_factory=FitSettings)
     force: bool = False
@@ -80,7 +84,8 @@ class Fit:
         from studio.summary import run_and_summarise
 
         settings = RunSettings(capture=self.capture_settings, fit=self.fit)
-        run_and_summarise(self.capture, self.out, settings, reporter, only=("capture", "fit"), force=("fit",) if self.force else ())
+        force = ("fit",) if self.force else ()
+        run_and_summarise(self.capture, self.out, settings, reporter, cameras=self.cameras, only=("capture", "fit"), force=force)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -184,6 +189,19 @@ class Export:
 
 
 @dataclasses.dataclass(frozen=True)
+class Report:
+    """An output folder in; report.html anew out, with the settings that its run.json records."""
+
+    folder: Positional[Path]
+    """Output folder of `recon run`."""
+
+    def __call__(self, reporter: Reporter) -> None:
+        from studio import single_stages
+
+        single_stages.report(self.folder, reporter)
+
+
+@dataclasses.dataclass(frozen=True)
 class Doctor:
     """What is installed, which version, and what is lost without it. Exit code 1 where the main path cannot work."""
 
@@ -209,7 +227,22 @@ class Demo:
         run_and_summarise(sample_folder(), self.out, demo_settings(), reporter, force=self.force)
 
 
-COMMANDS: tuple[type, ...] = (Run, Fit, Sweep, Render, Control, Generate, Evaluate, Export, Doctor, Demo)
+COMMANDS: tuple[type, ...] = (Run, Fit, Sweep, Render, Control, Generate, Evaluate, Export, Report, Doctor, Demo)
+
+RESUMING = (Run, Fit, Demo, Render, Control, Generate)
+"""Commands that keep complete stages and frames when they are interrupted."""
+
+DISK_ERRORS: Mapping[int, tuple[str, str]] = {
+    errno.ENOSPC: ("room on the disk", "free some space"),
+    errno.EDQUOT: ("room within the disk quota", "free some space"),
+    errno.EROFS: ("a file system that can be written", "give another output path"),
+    errno.EACCES: ("a path that may be read or written", "change its permissions, or give another path"),
+    errno.EPERM: ("a path that may be read or written", "change its permissions, or give another path"),
+    errno.EISDIR: ("a file", "give the path of a file"),
+    errno.ENOTDIR: ("a folder", "give the path of a folder"),
+    errno.EIO: ("a disk that can be read and written", "check the disk, or copy the files to another one"),
+}
+"""What the caller can mend outside the program: what was expected, and what to do."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -228,13 +261,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         print_error(error)
         return 2
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+        if error.errno is None or error.errno not in DISK_ERRORS:
             raise
-        print_error(InputError(expected="room on the disk", got=str(error), do="free some and give the same command: it goes on"))
+        expected, do = DISK_ERRORS[error.errno]
+        print_error(InputError(expected=expected, got=str(error), do=f"{do}, and give the command again: {going_on(command)}"))
         return 2
     except KeyboardInterrupt:
-        sys.stderr.write("\ninterrupted; nothing is half-written, and the same command goes on where this one stopped\n")
+        sys.stderr.write(f"\ninterrupted; nothing is half-written; given again, {going_on(command)}\n")
         return 130
+
+
+def going_on(command: object) -> str:
+    """What the same command does after an interruption."""
+    if isinstance(command, RESUMING):
+        return "it goes on after the last complete stage or frame"
+    return "it starts from its beginning"
 
 
 def parse(arguments: Sequence[str]) -> Callable[[Reporter], int | None]:

@@ -17,20 +17,19 @@ SAMPLE_NOTE = (
 TINY_SIDE_PX = 128
 """Picture size of the tiny checkpoint."""
 
-
 SAMPLE_FOLDER = Path(assets.__file__).parent / "sample"
+"""The bundled capture: twelve photos, and the folders gt and clip beside them."""
 
 
 def sample_folder() -> Path:
     """The sample capture that ships with the project; raises MissingAssetError where it is not there."""
-    folder = SAMPLE_FOLDER
-    if not folder.is_dir():
+    if not SAMPLE_FOLDER.is_dir():
         raise MissingAssetError(
             expected="the bundled sample capture",
-            got=f"no folder {folder}",
+            got=f"no folder {SAMPLE_FOLDER}",
             do="install the project again, or make it with `python -m studio.sample`",
         )
-    return folder
+    return SAMPLE_FOLDER
 
 
 def demo_settings() -> RunSettings:

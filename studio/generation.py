@@ -1,41 +1,67 @@
-"""The diffusion stage as the pipeline runs it: control pictures from disk, frames to disk, one at a time, resumable."""
+"""The diffusion stage: control pictures from disk, frames to disk, one at a time, resumable."""
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from studio.artifacts import Staging, write_json
+from studio.artifacts import read_object, write_json
+from studio.staging import Staging
 
 if TYPE_CHECKING:
     from conditioning import GenerateSettings
-    from studio.stages import Job
+    from studio.pictures import StoredBundles
+    from studio.stages import Job, Progress
 
 USER_MODEL = "Frames drawn by {model}, with the ControlNets {controlnets}; the model's own licence and biases apply."
 
 
 def generate_frames(job: Job, staging: Staging) -> str:
     """control/ to frames/FRAME.png and frames/frames.json; goes on after the frames that are already done."""
-    from conditioning import generate
-    from studio.stages import load_bundles, save_picture
+    from studio.pictures import load_bundles
 
     settings, statement = chosen_model(job)
     bundles = load_bundles(job.out / "control")
-    num_done, total = len(staging.done_names), len(bundles)
+    folder = staging.folder / "frames"
+    draw_frames(bundles, settings, staging, folder, prompts=prompts_of(job), progress=job.progress)
+    write_frames_record(folder, statement, relative_to(job.out, settings), staging)
+    width, height = bundles[0].size_px
+    return f"{len(bundles)} frames of {width}x{height}. {statement}"
+
+
+def draw_frames(
+    bundles: StoredBundles, settings: GenerateSettings, staging: Staging, folder: Path, *, prompts: Mapping[str, str], progress: Progress
+) -> None:
+    """Draw the frames that are not done yet into `folder`, inside the staging folder."""
+    from conditioning import generate
+    from studio import pictures
+
+    num_done = staging.num_done
     # Frames are drawn in order, so what is done is a beginning, and frame i keeps the seed that it would have had.
     first_seed = settings.seed + num_done if settings.seed_per_frame else settings.seed
     left = bundles[num_done:]
-    stream = generate(left, dataclasses.replace(settings, seed=first_seed), prompts=prompts_of(job)) if left else iter(())
-    job.progress("generating frames", num_done, total)
+    stream = generate(left, dataclasses.replace(settings, seed=first_seed), prompts=prompts) if left else iter(())
+    progress("generating frames", num_done, len(bundles))
     for frame in stream:
-        save_picture(staging.folder / "frames" / f"{frame.name}.png", frame.rgb)
-        staging.frame_done(frame.name, seed=frame.seed, prompt=frame.prompt)
-        job.progress("generating frames", len(staging.done_names), total)
-    described = {"statement": statement, "settings": settings, "frames": staging.done_frames}
-    write_json(staging.folder / "frames" / "frames.json", described)
-    width, height = bundles[0].size_px
-    return f"{total} frames of {width}x{height}. {statement}"
+        saved = pictures.save_picture(folder / f"{frame.name}.png", frame.rgb)
+        staging.frame_done(frame.name, [saved], seed=frame.seed, prompt=frame.prompt)
+        progress("generating frames", staging.num_done, len(bundles))
+
+
+def write_frames_record(folder: Path, statement: str, settings: GenerateSettings, staging: Staging) -> None:
+    """frames.json: what may be said of the frames, the settings, and seed and prompt of each frame."""
+    write_json(folder / "frames.json", {"statement": statement, "settings": settings, "frames": staging.done_frames})
+
+
+def relative_to(out: Path, settings: GenerateSettings) -> GenerateSettings:
+    """The settings with models that lie inside the output folder named relative to it, so that the folder can be moved."""
+
+    def inside(name: str) -> str:
+        return Path(name).relative_to(out).as_posix() if Path(name).is_relative_to(out) else name
+
+    return dataclasses.replace(settings, model=inside(settings.model), controlnets=tuple(inside(name) for name in settings.controlnets))
 
 
 def chosen_model(job: Job) -> tuple[GenerateSettings, str]:
@@ -56,10 +82,8 @@ def statement_of(settings: GenerateSettings) -> str:
 
 
 def tiny_statement(folder: Path) -> str:
-    """The sentence that the training left about itself."""
-    import json
-
-    return str(json.loads((folder / "tiny.json").read_text(encoding="utf-8"))["statement"])
+    """The sentence that the training left about itself; raises ArtifactError where tiny.json is absent or broken."""
+    return str(read_object(folder / "tiny.json").get("statement", "A tiny checkpoint that says nothing about itself."))
 
 
 def prompts_of(job: Job) -> dict[str, str]:

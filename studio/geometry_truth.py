@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -43,12 +44,31 @@ def load_mesh(path: Path) -> tuple[np.ndarray, np.ndarray]:
 
 
 def face_of_truth(folder: Path, vertices: np.ndarray) -> tuple[np.ndarray, str]:
-    """(V,) bool, which vertices are the face, and in words where that comes from."""
+    """(V,) bool, which vertices are the face, and in words where that comes from; raises ArtifactError for a broken face_mask.npz."""
     mask = np.zeros(len(vertices), bool)
     if (folder / "face_mask.npz").is_file():
-        with np.load(folder / "face_mask.npz", allow_pickle=False) as stored:
-            mask[stored["face"]] = True
+        mask[_stored_face(folder / "face_mask.npz", len(vertices))] = True
         return mask, "as the capture marks it"
     tip = vertices[np.argmax(vertices[:, 2])]
     mask[np.linalg.norm(vertices - tip, axis=1) < FACE_RADIUS_M] = True
     return mask, f"within {1000 * FACE_RADIUS_M:.0f} mm of the tip of the nose"
+
+
+def _stored_face(path: Path, num_vertices: int) -> np.ndarray:
+    """(N,) integer indices of the face's vertices."""
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            face = np.asarray(stored["face"])
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise ArtifactError(
+            expected=f'vertex indices under the name "face" in {path}',
+            got=f"{type(error).__name__}: {error}",
+            do="check or remove the file",
+        ) from error
+    if not np.issubdtype(face.dtype, np.integer) or face.size == 0 or face.min() < 0 or face.max() >= num_vertices:
+        raise ArtifactError(
+            expected=f"vertex indices below {num_vertices} in {path}",
+            got=f"{face.dtype} {face.ravel()[:4]}...",
+            do="check or remove the file",
+        )
+    return face

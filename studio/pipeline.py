@@ -9,26 +9,18 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import psutil
 
-from assets.errors import InputError, RangeError
-from studio.artifacts import (
-    Staging,
-    Stamp,
-    hash_inputs,
-    hash_of_record,
-    open_out_folder,
-    plain,
-    read_stamp,
-    sha256_of,
-    stamp_path,
-    write_json,
-)
+from assets.errors import ArtifactError, RangeError
+from studio.artifacts import Stamp, hash_of_record, open_out_folder, plain, read_json, read_stamp, sha256_of, stamp_path, write_json
 from studio.console import Reporter
 from studio.doctor import git_commit, own_version, package_versions
 from studio.settings import RunSettings
+from studio.source import check_out_is_apart, hash_source
 from studio.stages import STAGES, Job, Stage
+from studio.staging import Staging, clear_leftover
 
 MEMORY_INTERVAL_S = 0.05
 """How often the resident set of the process is looked at."""
@@ -54,6 +46,7 @@ def run_pipeline(
     out: Path,
     settings: RunSettings,
     *,
+    cameras: Path | None = None,
     force: Sequence[str] = (),
     only: Sequence[str] = (),
     reporter: Reporter | None = None,
@@ -62,19 +55,20 @@ def run_pipeline(
     """Photos or a video in; everything else into `out`.
 
     A stage whose stamp matches its settings and inputs is skipped, together with a line that says so; `force` names stages to run
-    all the same, and `only` those to run at all. After an interruption the same call goes on where it stopped.
+    all the same, and `only` those to run at all. `cameras` makes the photos a calibrated rig. After an interruption the same call goes
+    on where it stopped.
 
-    Raises InputError where the source or the output folder cannot be used, RangeError for an unknown stage name, and whatever a stage
-    raises; complete artefacts of earlier stages stay.
+    Raises InputError where the source or the output folder cannot be used or lie in each other's way, RangeError for an unknown stage
+    name, and whatever a stage raises; complete artefacts of earlier stages stay.
     """
     _check_names(force, only, stages)
-    if not source.exists():
-        raise InputError(expected="a folder of photos, or a video file", got=f"no such path: {source}", do="check the path")
+    check_out_is_apart(source, out)
     for stage in stages:
         stage.check(settings)
+    inputs = hash_source(source, cameras, settings.capture)
     reporter = reporter or Reporter(quiet=True)
     out = open_out_folder(out)
-    record = _RunRecord(source.resolve(), out, settings, hash_inputs(source, without=(out,)))
+    record = _RunRecord(source.resolve(), out, settings, inputs, cameras=cameras and cameras.resolve(), only=only)
     keys: dict[str, str] = {}
     forced = set(force)
     for stage in stages:
@@ -112,26 +106,24 @@ def _run_one(stage: Stage, record: _RunRecord, keys: dict[str, str], reporter: R
     reason = stage.why_not(record.settings)
     if reason:
         return StageOutcome(stage.name, "left out", reason, 0.0, 0.0)
-    key = _key_of(stage, record, keys)
+    read = {name: sha256_of(record.out / name) for name in stage.reads if (record.out / name).exists()}
+    key = keys[stage.name] = _key_of(stage, record, keys, read)
     stamp = read_stamp(record.out, stage.name)
     if stamp and stamp.key == key and not forced and all((record.out / name).exists() for name in stamp.outputs):
-        keys[stage.name] = key
+        clear_leftover(record.out, stage.name)
         return StageOutcome(stage.name, "done before", stamp.summary, stamp.wall_s, stamp.peak_rss_mb)
-    keys[stage.name] = key
-    return _execute(stage, record, key, reporter, fresh=forced)
+    return _execute(stage, record, key, read, reporter, fresh=forced)
 
 
-def _key_of(stage: Stage, record: _RunRecord, keys: dict[str, str]) -> str:
+def _key_of(stage: Stage, record: _RunRecord, keys: dict[str, str], read: dict[str, str]) -> str:
     """Changes with the stage's settings, with the keys of the stages that it needs, and with the contents of what it reads."""
-    read = {name: sha256_of(record.out / name) for name in stage.reads if (record.out / name).exists()}
     before = {name: keys[name] for name in stage.needs if name in keys}
     own = stage.settings_of(record.settings)
     inputs = record.inputs if stage.reads_source else {}
     return hash_of_record([stage.name, own_version(), own, before, read, inputs])
 
 
-def _execute(stage: Stage, record: _RunRecord, key: str, reporter: Reporter, *, fresh: bool) -> StageOutcome:
-    stamp_file = stamp_path(record.out, stage.name)
+def _execute(stage: Stage, record: _RunRecord, key: str, read: dict[str, str], reporter: Reporter, *, fresh: bool) -> StageOutcome:
     staging = Staging(record.out, stage.name, key)
     if fresh:
         staging.discard()
@@ -139,17 +131,20 @@ def _execute(stage: Stage, record: _RunRecord, key: str, reporter: Reporter, *, 
     started, clock = _utc_now(), time.monotonic()
     try:
         with reporter.stage(stage.name), PeakMemory() as memory:
-            summary = stage.run(Job(record.source, record.out, record.settings, reporter.progress), staging)
+            job = Job(record.source, record.out, record.settings, reporter.progress, record.cameras)
+            summary = stage.run(job, staging)
     except BaseException:
-        if not staging.done_frames:
+        if not staging.num_done:
             staging.discard()
         raise
-    stamp_file.unlink(missing_ok=True)
+    stamp_path(record.out, stage.name).unlink(missing_ok=True)
     outputs = staging.publish()
-    wall_s = round(time.monotonic() - clock, 3)
+    wall_s, peak_mb = round(time.monotonic() - clock, 3), round(memory.peak_mb, 1)
     settings = plain(stage.settings_of(record.settings))
-    write_json(stamp_file, Stamp(stage.name, key, {"settings": settings}, outputs, summary, started, wall_s, round(memory.peak_mb, 1)))
-    return StageOutcome(stage.name, "ran", summary, wall_s, round(memory.peak_mb, 1))
+    stamp = Stamp(stage.name, key, {"settings": settings}, read, outputs, summary, started, wall_s, peak_mb)
+    write_json(stamp_path(record.out, stage.name), stamp)
+    staging.discard()
+    return StageOutcome(stage.name, "ran", summary, wall_s, peak_mb)
 
 
 def _utc_now() -> str:
@@ -181,13 +176,22 @@ class PeakMemory:
 
 
 class _RunRecord:
-    """`run.json`, written before work starts and after every stage."""
+    """`run.json`, written before work starts and after every stage.
 
-    def __init__(self, source: Path, out: Path, settings: RunSettings, inputs: dict[str, str]) -> None:
-        self.source, self.out, self.settings, self.inputs = source, out, settings, inputs
+    A run of some stages only, in a folder that holds the record of a whole run, leaves that record as it is and adds itself to
+    `later_runs`.
+    """
+
+    def __init__(
+        self, source: Path, out: Path, settings: RunSettings, inputs: dict[str, str], *, cameras: Path | None, only: Sequence[str]
+    ) -> None:
+        self.source, self.out, self.settings, self.inputs, self.cameras = source, out, settings, inputs, cameras
         self.outcomes: list[StageOutcome] = []
+        self._whole = _record_of_whole_run(out) if only else None
         self._facts = {
             "source": source,
+            "cameras": cameras,
+            "only": only,
             "started": _utc_now(),
             "finished": None,
             "settings": settings,
@@ -207,4 +211,15 @@ class _RunRecord:
         self._write()
 
     def _write(self) -> None:
-        write_json(self.out / "run.json", {**self._facts, "stages": self.outcomes})
+        record = {**self._facts, "stages": self.outcomes}
+        if self._whole:
+            record = {**self._whole, "later_runs": [*self._whole.get("later_runs", ()), record]}
+        write_json(self.out / "run.json", record)
+
+
+def _record_of_whole_run(out: Path) -> dict[str, Any] | None:
+    try:
+        record = read_json(out / "run.json")
+    except ArtifactError:
+        return None
+    return None if record.get("only") else record

@@ -10,11 +10,12 @@ from typing import Any
 
 import numpy as np
 
+from assets.atomic import write_bytes
 from recon.avatar import Avatar, FittedView
 from recon.capture import Capture
 from render.sweep import Frame, Sweep
 from studio import report_text
-from studio.artifacts import plain, read_json, read_stamp, write_bytes
+from studio.artifacts import plain, read_json, read_stamp
 from studio.capture_file import read_capture
 from studio.charts import expression_charts, line_chart, yaw_chart
 from studio.doctor import own_version, package_versions
@@ -93,14 +94,14 @@ def write_report(
         facts=[Line(*fact) for fact in report_text.facts(avatar, evaluation)],
         notes=list(dict.fromkeys((*capture.notes, *avatar.notes))),
         hero=hero_pictures(out, avatar, capture, sweep, with_frames=bool(frames_record)),
-        statements=[Line(*item) for item in report_text.statements(out, avatar, settings, frames_record)],
+        statements=[Line(*item) for item in report_text.statements(out, capture, avatar, settings, frames_record)],
         views=views,
         hidden_views=sum(bool(row.status == "ok" and not row.pictures) for row in views),
         yaw_chart=yaw_chart([(view.name, view.yaw_deg, view.status) for view in avatar.views]),
         expression_charts=charts,
         coverage_text=report_text.coverage(avatar, unseen),
         sheets=sheets,
-        sweep_text=report_text.sweep_rows(settings, with_frames=bool(frames_record)),
+        sweep_text=report_text.sweep_rows([kind for kind, path in _kinds(out, with_frames=bool(frames_record)) if path.is_dir()]),
         figures=[report_text.figure_row(figure) for figure in evaluation.get("figures", ())],
         figure_charts=_figure_charts(evaluation),
         figure_notes=evaluation.get("notes", ()),

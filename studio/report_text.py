@@ -26,7 +26,7 @@ PARTS_USED: tuple[tuple[str, str], ...] = (
     ("Open3D", "MIT: ray casting with Intel Embree (Apache-2.0)"),
     ("OpenCV", "Apache-2.0: pictures and optical flow"),
     ("NumPy, SciPy", "BSD-3-Clause"),
-    ("trimesh", "MIT: mesh files"),
+    ("trimesh", "MIT: reading a capture's ground-truth mesh, where there is one"),
 )
 DIFFUSION_PARTS: tuple[tuple[str, str], ...] = (
     ("PyTorch", "BSD-3-Clause"),
@@ -65,21 +65,35 @@ def facts(avatar: Avatar, evaluation: Mapping[str, Any]) -> Iterator[tuple[str, 
     yield "scale", "metric" if avatar.scale == "metric" else "relative"
 
 
-def statements(out: Path, avatar: Avatar, settings: RunSettings, frames_record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def statements(
+    out: Path, capture: Capture, avatar: Avatar, settings: RunSettings, frames_record: Mapping[str, Any]
+) -> Iterator[tuple[str, str]]:
     """What each stage is and is not, as plain sentences."""
-    scale = (
-        "Sizes are metric, from the rig's cameras."
-        if avatar.scale == "metric"
-        else "No camera was known: shape is right up to one scale, and millimetres in this page assume an average head's size."
-    )
-    yield "Fit", f"One identity and one expression per picture, solved over all views on the {avatar.head.name} head. {scale}"
-    yield "Texture", "Baked from the pictures, with one light for all; what no picture saw is filled in and marked in the confidence map."
+    head = avatar.head.name
+    yield "Fit", f"One identity and one expression per picture, solved over all views on the {head} head. {scale_sentence(capture, avatar)}"
+    yield "Texture", texture_sentence(settings)
     yield "Render", "Exact for this geometry: depth, normals and landmarks come from the mesh, not from a detector. Hair is not modelled."
     if (out / "control").is_dir():
         kinds = ", ".join(settings.control.kinds)
         yield "Control images", f"{kinds}, drawn as the public ControlNets were trained, from geometry, so they hold at any angle."
     yield "Generated frames", str(frames_record.get("statement") or "None: no diffusion model was given, so this stage was left out.")
     yield "Figures", "Measured on these artefacts by this run. A figure whose subject the project rendered itself says so."
+
+
+def scale_sentence(capture: Capture, avatar: Avatar) -> str:
+    """Where the size comes from: a rig, a stated distance of the pupils, or nowhere."""
+    if capture.scale == "metric":
+        return "Sizes are metric, from the rig's cameras."
+    if avatar.scale == "metric":
+        return "Sizes are metric as far as the stated distance between the pupils is right; no camera was known."
+    return "No camera was known: shape is right up to one scale, and millimetres in this page assume an average head's size."
+
+
+def texture_sentence(settings: RunSettings) -> str:
+    """Whether the texture comes from the pictures."""
+    if not settings.fit.texture:
+        return "None was baked (--fit.no-texture): the head is flat grey."
+    return "Baked from the pictures, with one light for all; what no picture saw is filled in and marked in the confidence map."
 
 
 def coverage(avatar: Avatar, unseen: Sequence[str]) -> str:
@@ -124,9 +138,8 @@ def sweep_parts(sweep: Sweep, settings: SweepSettings) -> list[tuple[str, Sequen
     return parts
 
 
-def sweep_rows(settings: RunSettings, *, with_frames: bool) -> str:
-    """What the rows of the contact sheets are."""
-    rows = ["render", *settings.control.kinds, *(["generated"] if with_frames else [])]
+def sweep_rows(rows: Sequence[str]) -> str:
+    """What the rows of the contact sheets are, by the kinds of pictures that are there."""
     return f"Rows from top to bottom: {', '.join(rows)}. Full size in the folders render, control and frames beside this page."
 
 

@@ -10,22 +10,24 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
+from assets.atomic import written_beside
 from assets.head_model import REGIONS
+from recon.export.ply import write_ply
+from recon.video import write_video
 from render.camera import Camera
+from studio.demo import SAMPLE_FOLDER
 from studio.sample_light import Irradiance
 from studio.sample_photos import CLIP_FPS, FOCAL_35MM, PHOTO_HEIGHT, PHOTO_WIDTH, Shot, clip_shots, photo_shots, sample_camera
 from studio.sample_render import Exposure, develop, render_linear
 from studio.sample_scene import SampleScene, build_scene, solid_light
 from studio.sample_shape import EXPRESSIONS, Expression, eye_centres, load_person, pose_skin
 from studio.sample_skin import bake_skin
-from studio.sample_video import write_video
 
 Progress = Callable[[str, int, int], None]
 
@@ -37,7 +39,7 @@ _LIGHT_EVERY = 8
 class SampleSettings:
     """What to write and where."""
 
-    out: Path = Path(__file__).parents[1] / "assets" / "sample"
+    out: Path = SAMPLE_FOLDER
     """Folder for photos, clip and ground truth."""
     width: int = PHOTO_WIDTH
     """Width of the photos in pixels."""
@@ -62,7 +64,7 @@ class SamplePhoto:
 
 def sample_capture_dir() -> Path:
     """The folder of the bundled capture: twelve photos, and the folders gt and clip beside them."""
-    return Path(__file__).parents[1] / "assets" / "sample"
+    return SAMPLE_FOLDER
 
 
 def sample_clip_path() -> Path:
@@ -117,9 +119,8 @@ def _save_jpeg(path: Path, rgb: np.ndarray) -> None:
     exif = Image.Exif()
     exif[0x010F], exif[0x0110] = "recon", "synthetic phone"
     exif.get_ifd(0x8769)[0xA405] = FOCAL_35MM
-    partial = path.with_suffix(".partial")
-    Image.fromarray(rgb).save(partial, "JPEG", quality=90, exif=exif.tobytes())
-    os.replace(partial, path)
+    with written_beside(path) as beside:
+        Image.fromarray(rgb).save(beside, "JPEG", quality=90, exif=exif.tobytes())
 
 
 def _clip_frames(shots: tuple[Shot, ...], progress: Progress | None) -> Iterator[np.ndarray]:
@@ -159,23 +160,14 @@ def _skin_mesh() -> tuple[np.ndarray, np.ndarray]:
     return used, inverse.reshape(-1, 3).astype(np.int32)
 
 
-def _save_ply(path: Path, vertices: np.ndarray, triangles: np.ndarray) -> None:
-    """Binary little-endian PLY of float32 vertices."""
-    header = f"ply\nformat binary_little_endian 1.0\ncomment metres, head frame, +Y up, +Z forward\nelement vertex {len(vertices)}\n"
-    header += "property float x\nproperty float y\nproperty float z\n"
-    header += f"element face {len(triangles)}\nproperty list uchar int vertex_indices\nend_header\n"
-    faces = np.zeros(len(triangles), np.dtype([("count", "u1"), ("index", "<i4", 3)]))
-    faces["count"], faces["index"] = 3, triangles
-    path.write_bytes(header.encode() + vertices.astype("<f4").tobytes() + faces.tobytes())
-
-
 def write_ground_truth(folder: Path, shots: tuple[Shot, ...]) -> None:
     """Write neutral.ply, smile.ply, skeptic.ply, frames.json and face_mask.npz."""
     folder.mkdir(parents=True, exist_ok=True)
     person = load_person()
     used, triangles = _skin_mesh()
     for name, expression in EXPRESSIONS.items():
-        _save_ply(folder / f"{name}.ply", ground_truth_vertices(expression)[used], triangles)
+        with written_beside(folder / f"{name}.ply") as beside:
+            write_ply(beside, ground_truth_vertices(expression)[used], triangles, comment="metres, head frame, +Y up, +Z forward")
     regions = np.concatenate([person.head.vertex_regions, np.zeros(person.num_coarse - person.head.num_vertices, np.uint8)])
     share = person.coarse.matrix @ (person.head.vertex_regions == REGIONS.index("face")).astype(np.float64)
     face = np.flatnonzero(share[used] > 0.5).astype(np.int32)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Literal
+from typing import Any, Literal
 
 from assets.blendshapes import ARKIT_BLENDSHAPES
-from assets.errors import RangeError
+from assets.errors import ArtifactError, RangeError
 from conditioning.control_image import ControlKind
 from conditioning.diffusion.settings import GenerateSettings
 from conditioning.encode import ControlSettings
@@ -132,3 +132,24 @@ class RunSettings:
     train: TrainSettings = dataclasses.field(default_factory=TrainSettings)
     export: ExportSettings = dataclasses.field(default_factory=ExportSettings)
     evaluate: EvaluateSettings = dataclasses.field(default_factory=EvaluateSettings)
+
+
+def settings_from_record(record: Mapping[str, Any]) -> RunSettings:
+    """The settings that run.json records; what it does not name keeps its default. Raises ArtifactError for a name of no setting."""
+    return _restored(RunSettings(), record, "settings")
+
+
+def _restored(default: Any, record: Any, where: str) -> Any:
+    """`default` with the recorded values, down to the fields of nested settings; JSON's lists are tuples again."""
+    if isinstance(record, list):
+        return tuple(record)
+    if not dataclasses.is_dataclass(default) or isinstance(default, type):
+        return record
+    names = {field.name for field in dataclasses.fields(default)}
+    if not isinstance(record, Mapping) or set(record) - names:
+        raise ArtifactError(
+            expected=f"{where} with the names {', '.join(sorted(names))}",
+            got=repr(record)[:200],
+            do="run `recon run` again with this version",
+        )
+    return dataclasses.replace(default, **{name: _restored(getattr(default, name), value, name) for name, value in record.items()})

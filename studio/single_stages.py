@@ -1,16 +1,21 @@
-"""The stages one by one, on artefacts wherever they lie: what `recon sweep`, `render`, `control`, `generate`, `evaluate`, `export` do."""
+"""The stages one by one, on artefacts wherever they lie: what `recon sweep`, `render`, `control`, `generate`, `evaluate`,
+`export` and `report` do."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from assets.errors import ArtifactError
-from studio.artifacts import open_out_folder, read_json, write_json
+from studio.artifacts import hash_of_record, open_out_folder, read_json, sha256_of, stamp_path, write_json
 from studio.console import Reporter
+from studio.doctor import own_version
+from studio.pictures import load_bundles
 from studio.settings import ControlStageSettings, EvaluateSettings, GenerateSettings, SweepSettings
-from studio.stages import control_size, load_bundles, make_sweep, save_bundle, save_picture
+from studio.stages import control_to, make_sweep, render_to
+from studio.staging import Staging
 
 if TYPE_CHECKING:
     from recon.avatar import Avatar
@@ -21,7 +26,12 @@ def find_avatar(path: Path) -> Avatar:
     """The avatar in a folder, or in the folder `avatar` of an output folder; raises ArtifactError where there is none."""
     import recon
 
-    return recon.load_avatar(path / "avatar" if (path / "avatar").is_dir() else path)
+    return recon.load_avatar(avatar_folder(path))
+
+
+def avatar_folder(path: Path) -> Path:
+    """The avatar's own folder, where an output folder may be given as well."""
+    return path / "avatar" if (path / "avatar").is_dir() else path
 
 
 def sweep(avatar_path: Path, out: Path, settings: SweepSettings, reporter: Reporter) -> None:
@@ -34,56 +44,66 @@ def sweep(avatar_path: Path, out: Path, settings: SweepSettings, reporter: Repor
     reporter.say(f"{out}: {len(made.frames)} frames")
 
 
+@contextlib.contextmanager
+def staged(out: Path, stage: str, decides: Sequence[object], reporter: Reporter) -> Iterator[Staging]:
+    """A staging folder in `out`, whose files move there when the block ends well; what is interrupted goes on with the next call.
+
+    `decides` is everything that decides the result: frames that were done under other settings are not used.
+    """
+    folder = open_out_folder(out)
+    staging = Staging(folder, f"{stage}-alone", hash_of_record([stage, own_version(), *decides]))
+    try:
+        with reporter.stage(stage):
+            yield staging
+    except BaseException:
+        if not staging.num_done:
+            staging.discard()
+        raise
+    staging.publish_files()
+    staging.discard()
+
+
 def render_frames(avatar_path: Path, sweep_path: Path, out: Path, aovs: Sequence[AovName], reporter: Reporter) -> None:
     """Render a sweep, one frame in memory at a time."""
     import render
 
     avatar, sweep = find_avatar(avatar_path), render.load_sweep(sweep_path)
-    open_out_folder(out)
-    with reporter.stage("render"):
-        for done, buffers in enumerate(render.render_sweep(avatar, sweep), 1):
-            render.save_buffers(out, buffers, aovs=tuple(aovs))
-            reporter.progress("rendering frames", done, len(sweep.frames))
-    reporter.say(f"{out}: {len(sweep.frames)} frames, {', '.join(aovs)}")
+    decides = (sha256_of(avatar_folder(avatar_path)), sha256_of(sweep_path), tuple(aovs))
+    with staged(out, "render", decides, reporter) as staging:
+        line = render_to(staging.folder, avatar, sweep, aovs, staging, reporter.progress)
+    reporter.say(f"{out}: {line}")
 
 
 def control(avatar_path: Path, sweep_path: Path, out: Path, settings: ControlStageSettings, reporter: Reporter) -> None:
     """Render a sweep and write its control images."""
     import render
-    from conditioning import encode
 
     avatar, sweep = find_avatar(avatar_path), render.load_sweep(sweep_path)
-    width, height = control_size(sweep, settings.width, settings.height)
-    open_out_folder(out)
-    with reporter.stage("control"):
-        for done, buffers in enumerate(render.render_sweep(avatar, render.resized(sweep, width=width, height=height)), 1):
-            save_bundle(out, encode(buffers, settings.kinds, settings.encoding))
-            reporter.progress("control images", done, len(sweep.frames))
-    names = [frame.name for frame in sweep.frames]
-    write_json(out / "control.json", {"kinds": settings.kinds, "width": width, "height": height, "frames": names})
-    reporter.say(f"{out}: {len(names)} frames of {width}x{height}, {', '.join(settings.kinds)}")
+    decides = (sha256_of(avatar_folder(avatar_path)), sha256_of(sweep_path), settings)
+    with staged(out, "control", decides, reporter) as staging:
+        line = control_to(staging.folder, avatar, sweep, settings, staging, reporter.progress)
+    reporter.say(f"{out}: {line}")
 
 
 def generate_to(control_path: Path, out: Path, settings: GenerateSettings, reporter: Reporter) -> None:
     """Draw one frame per control bundle."""
-    from conditioning import generate
-    from studio.generation import statement_of
+    from conditioning.diffusion.checks import check_settings
+    from studio.generation import draw_frames, statement_of, write_frames_record
 
     folder = control_path / "control" if (control_path / "control").is_dir() else control_path
     bundles = load_bundles(folder)
-    stream = generate(bundles, settings, progress=reporter.progress)
-    open_out_folder(out)
-    records = []
-    with reporter.stage("generate"):
-        for frame in stream:
-            save_picture(out / f"{frame.name}.png", frame.rgb)
-            records.append({"name": frame.name, "seed": frame.seed, "prompt": frame.prompt})
-    write_json(out / "frames.json", {"statement": statement_of(settings), "settings": settings, "frames": records})
-    reporter.say(f"{out}: {len(records)} frames. {statement_of(settings)}")
+    check_settings(settings)
+    with staged(out, "generate", (sha256_of(folder), settings), reporter) as staging:
+        draw_frames(bundles, settings, staging, staging.folder, prompts={}, progress=reporter.progress)
+        write_frames_record(staging.folder, statement_of(settings), settings, staging)
+    reporter.say(f"{out}: {len(bundles)} frames. {statement_of(settings)}")
 
 
 def evaluate_folder(folder: Path, settings: EvaluateSettings, reporter: Reporter) -> None:
-    """Measure what lies in an output folder, write evaluation.json, print the table."""
+    """Measure what lies in an output folder, write evaluation.json, print the table.
+
+    The stamp of the run's own evaluation goes, so that the next `recon run` does not take these figures for its own.
+    """
     from studio.evaluate import evaluate
     from studio.summary import print_figures
 
@@ -93,8 +113,25 @@ def evaluate_folder(folder: Path, settings: EvaluateSettings, reporter: Reporter
     open_out_folder(folder)
     with reporter.stage("evaluate"):
         record = evaluate(folder, Path(source), settings, progress=reporter.progress)
+    stamp_path(folder, "evaluate").unlink(missing_ok=True)
     write_json(folder / "evaluation.json", record)
     print_figures(read_json(folder / "evaluation.json"), reporter)
+
+
+def report(folder: Path, reporter: Reporter) -> None:
+    """Write report.html anew from what lies in an output folder, with the settings that run.json records."""
+    from studio.evaluate import why_frames_are_stale
+    from studio.report import write_report
+    from studio.settings import settings_from_record
+
+    settings = settings_from_record(read_json(folder / "run.json").get("settings", {}))
+    open_out_folder(folder)
+    with reporter.stage("report"):
+        path = write_report(
+            folder, folder / "report.html", settings, with_frames=not why_frames_are_stale(folder), progress=reporter.progress
+        )
+    stamp_path(folder, "report").unlink(missing_ok=True)
+    reporter.say(f"open {path.resolve()}")
 
 
 def export(avatar_path: Path, out: Path, frame: Literal["head", "world"], reporter: Reporter) -> None:

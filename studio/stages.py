@@ -8,18 +8,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from PIL import Image
 
 from assets.errors import ArtifactError
-from studio.artifacts import Staging, read_json, write_json
+from studio.artifacts import write_json
 from studio.capture_file import read_capture, write_capture
 from studio.demo import SAMPLE_FOLDER, SAMPLE_NOTE
-from studio.settings import RunSettings, SweepSettings, expression_weights
+from studio.pictures import save_bundle
+from studio.settings import ControlStageSettings, RunSettings, SweepSettings, expression_weights
+from studio.staging import Staging
 
 if TYPE_CHECKING:
-    from conditioning import ControlBundle
     from recon.avatar import Avatar
+    from render.buffers import RenderBuffers
     from render.sweep import Posable, Sweep
+    from render.writing import AovName
 
 Progress = Callable[[str, int, int], None]
 
@@ -34,6 +36,8 @@ class Job:
     """Folder with the artefacts of the stages before."""
     settings: RunSettings
     progress: Progress
+    cameras: Path | None = None
+    """Cameras of a calibrated rig, where they do not lie beside the pictures."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,7 +64,7 @@ def run_capture(job: Job, staging: Staging) -> str:
     """Photos or video to capture.json."""
     import recon
 
-    capture = recon.load_capture(job.source, settings=job.settings.capture)
+    capture = recon.load_capture(job.source, cameras=job.cameras, settings=job.settings.capture)
     if job.source.resolve() == SAMPLE_FOLDER.resolve():
         capture = dataclasses.replace(capture, notes=(*capture.notes, SAMPLE_NOTE))
     write_capture(staging.folder / "capture.json", capture)
@@ -130,41 +134,55 @@ def run_render(job: Job, staging: Staging) -> str:
     import render
 
     avatar, sweep = recon.load_avatar(job.out / "avatar"), render.load_sweep(job.out / "sweep.json")
-    left = frames_left(sweep, staging)
-    for buffers in counted(render.render_sweep(avatar, left), "rendering frames", sweep, staging, job.progress):
-        render.save_buffers(staging.folder / "render", buffers, aovs=job.settings.render.aovs)
-        staging.frame_done(buffers.name)
-    return f"{len(sweep.frames)} frames, {', '.join(job.settings.render.aovs)}"
+    return render_to(staging.folder / "render", avatar, sweep, job.settings.render.aovs, staging, job.progress)
 
 
-def frames_left(sweep: Sweep, staging: Staging) -> Sweep:
+def render_to(folder: Path, avatar: Avatar, sweep: Sweep, aovs: Sequence[AovName], staging: Staging, progress: Progress) -> str:
+    """Render the frames that are not done yet to FOLDER/AOV/FRAME, inside the staging folder; returns one line of facts."""
+    import render
+
+    for buffers in counted(render_left(avatar, sweep, staging), "rendering frames", sweep, staging, progress):
+        staging.frame_done(buffers.name, render.save_buffers(folder, buffers, aovs=tuple(aovs)))
+    return f"{len(sweep.frames)} frames, {', '.join(aovs)}"
+
+
+def render_left(avatar: Avatar, sweep: Sweep, staging: Staging) -> Iterator[RenderBuffers]:
     """The frames that an interrupted stage has not done yet, with the depth range of the whole sweep."""
-    return dataclasses.replace(sweep, frames=tuple(frame for frame in sweep.frames if frame.name not in staging.done_names))
+    import render
+
+    done = staging.done_names
+    left = tuple(frame for frame in sweep.frames if frame.name not in done)
+    return render.render_sweep(avatar, dataclasses.replace(sweep, frames=left)) if left else iter(())
 
 
 def counted(stream: Iterator[Any], text: str, sweep: Sweep, staging: Staging, progress: Progress) -> Iterator[Any]:
     """Pass a stream on and report how many of the sweep's frames are done."""
-    progress(text, len(staging.done_names), len(sweep.frames))
+    progress(text, staging.num_done, len(sweep.frames))
     for item in stream:
         yield item
-        progress(text, len(staging.done_names), len(sweep.frames))
+        progress(text, staging.num_done, len(sweep.frames))
 
 
 def run_control(job: Job, staging: Staging) -> str:
     """avatar/ and sweep.json to control/KIND/FRAME.png, and control/init/FRAME.png where image-to-image starts."""
     import recon
     import render
+
+    avatar, sweep = recon.load_avatar(job.out / "avatar"), render.load_sweep(job.out / "sweep.json")
+    return control_to(staging.folder / "control", avatar, sweep, job.settings.control, staging, job.progress)
+
+
+def control_to(folder: Path, avatar: Avatar, sweep: Sweep, settings: ControlStageSettings, staging: Staging, progress: Progress) -> str:
+    """Encode the frames that are not done yet to FOLDER/KIND/FRAME.png, then control.json; returns one line of facts."""
+    import render
     from conditioning import encode
 
-    settings = job.settings.control
-    avatar, sweep = recon.load_avatar(job.out / "avatar"), render.load_sweep(job.out / "sweep.json")
     width, height = control_size(sweep, settings.width, settings.height)
-    left = render.resized(frames_left(sweep, staging), width=width, height=height)
-    for buffers in counted(render.render_sweep(avatar, left), "control images", sweep, staging, job.progress):
-        save_bundle(staging.folder / "control", encode(buffers, settings.kinds, settings.encoding))
-        staging.frame_done(buffers.name)
+    sized = render.resized(sweep, width=width, height=height)
+    for buffers in counted(render_left(avatar, sized, staging), "control images", sweep, staging, progress):
+        staging.frame_done(buffers.name, save_bundle(folder, encode(buffers, settings.kinds, settings.encoding)))
     names = [frame.name for frame in sweep.frames]
-    write_json(staging.folder / "control" / "control.json", {"kinds": settings.kinds, "width": width, "height": height, "frames": names})
+    write_json(folder / "control.json", {"kinds": settings.kinds, "width": width, "height": height, "frames": names})
     return f"{len(names)} frames of {width}x{height}, {', '.join(settings.kinds)}"
 
 
@@ -172,46 +190,6 @@ def control_size(sweep: Sweep, width: int | None, height: int | None) -> tuple[i
     """Width and height of the control pictures, the sweep's own where not given."""
     camera = sweep.frames[0].camera
     return width or camera.width, height or camera.height
-
-
-def save_bundle(folder: Path, bundle: ControlBundle) -> None:
-    """Write all pictures of one frame: FOLDER/KIND/NAME.png and FOLDER/init/NAME.png."""
-    from conditioning import save_control
-
-    for image in bundle.images:
-        save_control(folder, image)
-    if bundle.init_srgb is not None:
-        save_picture(folder / "init" / f"{bundle.name}.png", bundle.init_srgb)
-
-
-def load_bundles(folder: Path) -> list[ControlBundle]:
-    """Read back what the control stage wrote; raises ArtifactError where a picture is absent or broken."""
-    from conditioning import ControlBundle, load_control
-
-    record = read_json(folder / "control.json")
-    bundles = []
-    for name in record["frames"]:
-        init = folder / "init" / f"{name}.png"
-        images = tuple(load_control(folder / kind / f"{name}.png") for kind in record["kinds"])
-        bundles.append(ControlBundle(name, images, load_picture(init) if init.is_file() else None))
-    return bundles
-
-
-def save_picture(path: Path, rgb: np.ndarray) -> None:
-    """Write (H, W, 3) uint8 as PNG, beside and renamed."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}")
-    Image.fromarray(rgb).save(beside, format="PNG")
-    beside.replace(path)
-
-
-def load_picture(path: Path) -> np.ndarray:
-    """Read a PNG as (H, W, 3) uint8; raises ArtifactError where it is absent or broken."""
-    try:
-        with Image.open(path) as picture:
-            return np.asarray(picture.convert("RGB"))
-    except (OSError, ValueError) as error:
-        raise ArtifactError(expected=f"a picture at {path}", got=str(error), do="run the stage that writes it again") from error
 
 
 def run_export(job: Job, staging: Staging) -> str:

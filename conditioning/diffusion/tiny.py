@@ -21,7 +21,7 @@ from assets.errors import RangeError, ShapeError
 from conditioning.control_image import ControlBundle
 from conditioning.diffusion.tiny_models import TinySize, build_autoencoder, build_controlnet, build_scheduler, build_unet
 from conditioning.diffusion.tiny_text import build_text_encoder, write_tokenizer
-from conditioning.diffusion.tiny_training import encode_latents, train_autoencoder, train_denoiser
+from conditioning.diffusion.tiny_training import encode_latents, latent_weight, train_autoencoder, train_denoiser
 
 Progress = Callable[[str, int, int], None]
 
@@ -38,15 +38,16 @@ class TrainingSample:
 
 @dataclasses.dataclass(frozen=True)
 class TinySettings:
-    autoencoder_steps: int = 240
+    autoencoder_steps: int = 500
     """Steps of the autoencoder; the step counts are fixed, so the result does not depend on how busy the machine is."""
     denoiser_steps: int = 340
     """Steps of UNet, text encoder and ControlNets together."""
-    autoencoder_batch: int = 4
-    denoiser_batch: int = 8
-    autoencoder_rate: float = 2e-3
+    autoencoder_batch: int = 2
+    """Whole pictures; twice as many of the small squares that it begins with."""
+    denoiser_batch: int = 4
+    autoencoder_rate: float = 3e-3
     """Peak learning rate of the autoencoder (Adam, cosine decay)."""
-    denoiser_rate: float = 1.5e-3
+    denoiser_rate: float = 2.5e-3
     """Peak learning rate of the rest (AdamW, cosine decay)."""
     control_dropout: float = 0.1
     """Probability of leaving out each control, apart from the others."""
@@ -134,14 +135,17 @@ def _train_and_save(
     controls = torch.stack([_to_tensor(np.stack([image.rgb for image in sample.bundle.images])) for sample in samples], dim=1)
     tokenizer = write_tokenizer(folder / "vocabulary", [sample.caption for sample in samples])
     autoencoder = build_autoencoder(settings.size)
-    autoencoder_losses = train_autoencoder(autoencoder, targets, _foreground(samples), settings, progress)
+    foreground = _foreground(samples)
+    autoencoder_losses = train_autoencoder(autoencoder, targets, foreground, settings, progress)
     latents = encode_latents(autoencoder, targets)
     text_encoder = build_text_encoder(tokenizer, settings.size.text_channels)
     unet = build_unet(settings.size)
     nets = [build_controlnet(unet) for _ in kinds]
     scheduler = build_scheduler()
     tokens = tokenizer([sample.caption for sample in samples] + [""], padding="max_length", truncation=True, return_tensors="pt").input_ids
-    denoiser_losses = train_denoiser(unet, text_encoder, nets, scheduler, latents, controls, tokens, settings, progress)
+    denoiser_losses = train_denoiser(
+        unet, text_encoder, nets, scheduler, latents, controls, tokens, latent_weight(foreground, latents), settings, progress
+    )
     pipeline = StableDiffusionPipeline(
         vae=autoencoder,
         text_encoder=text_encoder,

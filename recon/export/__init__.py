@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
+
 from assets.errors import InputError
 from recon.avatar import Avatar
 from recon.export.glb import write_glb
@@ -26,6 +28,8 @@ def export_mesh(
     with_blendshapes: bool = True,
 ) -> Path:
     """Write the avatar's mesh (skin, eyes, teeth, tongue as they are) in metres, +Y up and +Z front in the head frame.
+
+    At relative scale a metre is that of the average head. OBJ and PLY state frame, axes and scale in a comment.
 
     Args:
         path: its suffix chooses the format: .glb, .obj (with .mtl and .png beside it) or .ply.
@@ -50,11 +54,20 @@ def export_mesh(
             if path.suffix.lower() == ".glb":
                 write_glb(beside, avatar, frame=frame, weights=weights, with_blendshapes=with_blendshapes)
             elif path.suffix.lower() == ".obj":
-                write_obj(beside, mesh, avatar.albedo_srgb)
+                write_obj(beside, mesh, avatar.albedo_srgb, comment=describe(avatar, frame))
             else:
-                write_ply(beside, mesh)
+                write_ply(beside, mesh.vertices, mesh.triangles, comment=describe(avatar, frame))
             for written in sorted(Path(scratch).iterdir(), key=lambda file: file.name == path.name):
                 os.replace(written, path.parent / written.name)
     except OSError as error:
         raise InputError(expected="a folder that can be written", got=f"{path}: {error}", do="choose another one") from error
     return path
+
+
+def describe(avatar: Avatar, frame: Literal["head", "world"]) -> str:
+    """Frame, axes and scale of an exported mesh, for the header of a file."""
+    metric = "metres" if avatar.scale == "metric" else "relative scale (about metres: the size is the average head's)"
+    # The world of loose pictures is the head frame; a rig has axes of its own.
+    if frame == "head" or np.array_equal(avatar.T_world_head, np.eye(4)):
+        return f"recon avatar, {metric}, head frame: +Y up, +Z front"
+    return f"recon avatar, {metric}, world frame: axes of the rig's cameras file"

@@ -44,7 +44,7 @@ def write_glb(
     gltf_mesh: dict[str, Any] = {"name": avatar.head.name, "primitives": [primitive]}
     if with_blendshapes:
         rotation = np.eye(3) if frame == "head" else avatar.T_world_head[:3, :3]
-        primitive["targets"] = _targets(builder, avatar.head.blendshape_deltas @ rotation.T, split.vertex)
+        primitive["targets"] = _targets(builder, avatar.expression_scale * avatar.head.blendshape_deltas @ rotation.T, split.vertex)
         gltf_mesh["weights"] = [float(weight) for weight in weights_to_vector(weights or {})]
         gltf_mesh["extras"] = {"targetNames": list(ARKIT_BLENDSHAPES)}
     path.write_bytes(builder.finish(_document(builder, gltf_mesh, avatar)))

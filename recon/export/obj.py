@@ -12,15 +12,15 @@ from assets.head_model import PARTS
 from render.mesh import Mesh, vertex_normals
 
 
-def write_obj(path: Path, mesh: Mesh, albedo_srgb: np.ndarray) -> None:
+def write_obj(path: Path, mesh: Mesh, albedo_srgb: np.ndarray, *, comment: str) -> None:
     """Write `path`, `<stem>.mtl` and `<stem>.png`; triangles are grouped by part (`g skin`, `g eye_left`, ...).
 
-    Numbers have nine significant digits, so that float32 survives the text.
+    `comment` is the first line: frame, axes and scale. Numbers have nine significant digits, so that float32 survives the text.
     """
     material, texture = path.with_suffix(".mtl"), path.with_suffix(".png")
     Image.fromarray(np.ascontiguousarray(albedo_srgb)).save(texture)
     material.write_text(f"newmtl head\nKa 0 0 0\nKd 1 1 1\nKs 0.04 0.04 0.04\nNs 20\nillum 2\nmap_Kd {texture.name}\n", encoding="utf-8")
-    lines = ["# recon avatar, metres, +Y up, +Z front", f"mtllib {material.name}", "o head"]
+    lines = [f"# {comment}", f"mtllib {material.name}", "o head"]
     lines += _rows("v", mesh.vertices)
     lines += _rows("vt", mesh.uvs)
     lines += _rows("vn", vertex_normals(mesh.vertices, mesh.triangles))

@@ -1,4 +1,4 @@
-"""Stanford PLY, binary little endian: vertices in the head's order, which is what scan-to-mesh scoring wants."""
+"""Stanford PLY, binary little endian: vertices in the given order, which is what scan-to-mesh scoring wants."""
 
 from __future__ import annotations
 
@@ -6,16 +6,17 @@ from pathlib import Path
 
 import numpy as np
 
-from render.mesh import Mesh
 
+def write_ply(path: Path, vertices: np.ndarray, triangles: np.ndarray, *, comment: str) -> None:
+    """Write vertices (V, 3) as float32 and triangles (T, 3) as int32; PLY carries no texture here.
 
-def write_ply(path: Path, mesh: Mesh) -> None:
-    """Write float32 vertices (metres) and int32 triangles; PLY carries no texture here."""
+    `comment` is one line of ASCII in the header: frame, axes and scale.
+    """
     header = (
-        "ply\nformat binary_little_endian 1.0\ncomment recon avatar, metres, +Y up, +Z front\n"
-        f"element vertex {len(mesh.vertices)}\nproperty float x\nproperty float y\nproperty float z\n"
-        f"element face {len(mesh.triangles)}\nproperty list uchar int vertex_indices\nend_header\n"
+        f"ply\nformat binary_little_endian 1.0\ncomment {comment}\n"
+        f"element vertex {len(vertices)}\nproperty float x\nproperty float y\nproperty float z\n"
+        f"element face {len(triangles)}\nproperty list uchar int vertex_indices\nend_header\n"
     )
-    faces = np.zeros(len(mesh.triangles), np.dtype([("count", "u1"), ("index", "<i4", 3)]))
-    faces["count"], faces["index"] = 3, mesh.triangles
-    path.write_bytes(header.encode("ascii") + mesh.vertices.astype("<f4").tobytes() + faces.tobytes())
+    faces = np.zeros(len(triangles), np.dtype([("count", "u1"), ("index", "<i4", 3)]))
+    faces["count"], faces["index"] = 3, triangles
+    path.write_bytes(header.encode("ascii") + vertices.astype("<f4").tobytes() + faces.tobytes())

@@ -1,4 +1,4 @@
-"""Run the stages: landmark bundle, then dense flow bundle (method and figures: DESIGN of the project, docs/architecture.md)."""
+"""Run the stages: the landmark bundle, then rounds of unwrapping, matching and solving (docs/architecture.md)."""
 
 from __future__ import annotations
 
@@ -27,6 +27,9 @@ MAX_MATCHES, MIN_MATCHES_A_PAIR = 36_000, 250
 # The stages' match weights are meant for residuals of this median; where matches agree better they are believed more, so that
 # the priors do not hold back a capture whose skin is rich in detail.
 EXPECTED_RESIDUAL_PX, MAX_BELIEF = 0.5, 16.0
+
+# Focal length and distance can grow together almost unseen; stronger damping would stop every step along that valley.
+DENSE_DAMPING = 1e-6
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -82,12 +85,21 @@ def unwrap_views(
         return dict(zip(views, pool.map(one, views), strict=True))
 
 
+def view_span_deg(problem: Problem, state: HeadState, views: list[int]) -> float:
+    """Largest angle between the directions from which the head is seen."""
+    return float(viewing_angles_deg(*_directions(problem, state, views)).max())
+
+
+def _directions(problem: Problem, state: HeadState, views: list[int]) -> tuple[np.ndarray, np.ndarray]:
+    """Camera centres (N, 3) and the middle of the face (3,), head frame."""
+    centres = np.stack([state.camera_in_head(problem.views[v]).position_world for v in views])
+    return centres, problem.landmarks.points(problem.neutral(state)).mean(0)
+
+
 def choose_pairs(problem: Problem, state: HeadState, views: list[int]) -> list[tuple[int, int]]:
     """Pairs of view indices to match, by the angle between their directions in the head frame."""
-    centres = np.stack([state.camera_in_head(problem.views[v]).position_world for v in views])
-    target = problem.landmarks.points(problem.neutral(state)).mean(0)
     per_view = 7 if len(views) <= 16 else 4
-    return [(views[a], views[b]) for a, b in neighbour_pairs(viewing_angles_deg(centres, target), per_view)]
+    return [(views[a], views[b]) for a, b in neighbour_pairs(viewing_angles_deg(*_directions(problem, state, views)), per_view)]
 
 
 class StrideSamples:
@@ -122,8 +134,8 @@ def find_matches(
     only: set[int] | None = None,
 ) -> list[Matches]:
     """Unwrap the views and match neighbouring pairs; `only` keeps the pairs with one of those views."""
-    unwrapped = unwrap_views(problem, state, chart, stage, pictures, views)
     pairs = [pair for pair in choose_pairs(problem, state, views) if only is None or only & set(pair)]
+    unwrapped = unwrap_views(problem, state, chart, stage, pictures, sorted({v for pair in pairs for v in pair}))
     per_pair = min(stage.max_matches, max(MIN_MATCHES_A_PAIR, MAX_MATCHES // max(len(pairs), 1)))
 
     def one(pair: tuple[int, int]) -> FlowMatches | None:
@@ -151,9 +163,9 @@ def solve_matches(
         equations = NormalEquations(state.layout.size)
         add_priors(equations, problem, state, views)
         posed = problem.posed(state)
-        normals_by_instant = {problem.views[v].instant: posed[v] for v in views}
-        by_instant = {instant: vertex_normals(vertices, triangles) for instant, vertices in normals_by_instant.items()}
-        normals = [by_instant.get(view.instant, posed[0]) for view in problem.views]
+        posed_by_instant = {view.instant: vertices for view, vertices in zip(problem.views, posed, strict=True)}
+        normals_by_instant = {instant: vertex_normals(vertices, triangles) for instant, vertices in posed_by_instant.items()}
+        normals = [normals_by_instant[view.instant] for view in problem.views]
         lengths = [
             add_matches(
                 equations,
@@ -170,7 +182,7 @@ def solve_matches(
         for v in views:
             add_landmarks(equations, problem, state, v, posed[v], weight=stage.landmark_weight, contour_weight=stage.contour_weight)
         belief = evidence(float(np.median(np.concatenate(lengths))))
-        state = state.moved(equations.solve(mask))
+        state = state.moved(equations.solve(mask, damping=DENSE_DAMPING))
     per_view = np.zeros(len(problem.views), int)
     for pair in matches:
         per_view[[pair.view_a, pair.view_b]] += len(pair.px_a)

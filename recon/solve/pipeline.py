@@ -7,6 +7,7 @@ from typing import Literal
 
 import numpy as np
 
+from assets.errors import DegenerateGeometryError
 from recon.solve.bundle import (
     Progress,
     RoundReport,
@@ -16,18 +17,29 @@ from recon.solve.bundle import (
     run_dense_stage,
     solve_landmarks,
     solve_matches,
+    view_span_deg,
 )
 from recon.solve.chart import FaceChart, make_chart
+from recon.solve.conventions import check_rig
 from recon.solve.freeform import FreeFormStage, point_rows, solve_offsets
 from recon.solve.prepare import Prepared
 from recon.solve.problem import Problem
 from recon.solve.register import Features, find_features, register
-from recon.solve.rejection import misfitting_views
-from recon.solve.stages import FAST, FULL, LANDMARKS, DenseStage
-from recon.solve.start import empty_state, start_loose, start_rig
+from recon.solve.rejection import BAD_CAPTURE_SHARE, misfitting_views
+from recon.solve.stages import FAST, FULL, LANDMARKS, MIN_FREE_FORM_SPAN_DEG, DenseStage, tempered
+from recon.solve.start import Start, empty_state, start_loose, start_rig
 from recon.solve.state import HeadState
 
 TOO_FEW_FEATURES = "rejected: no face detected, and too few features agree with the other views"
+NARROW_SPAN_NOTE = (
+    "The pictures show the head from directions only {:.0f} degrees apart, so its depth is mostly the average head's. Add profiles."
+)
+BAD_FIT_NOTE = (
+    "The head misses the detected faces by {:.0f} % of their size in half of the pictures or more: this head is not to be trusted. "
+    "Are all pictures of one person, and not mirrored or stretched?"
+)
+# Rounds of fitting to landmarks and leaving out what does not fit.
+MAX_REJECTION_ROUNDS = 3
 # A picture without landmarks is kept when flow matches this many points and this share of the skin that it has in common with its
 # neighbours (unrelated patterns reach about 0.2), and the matches end this close to the mesh.
 MIN_CONFIRMING_MATCHES, MIN_CONFIRMING_SHARE = 300, 0.35
@@ -61,29 +73,57 @@ def solve(
         solution = _dense(solution, prepared, stage, progress)
         if number == 0 and len(solution.registered) < len(prepared.views):
             solution = _register_missed(solution, prepared, stages[min(1, len(stages) - 1)], progress)
-    return _free_form(solution, prepared, stages[-1], progress) if free_form else solution
+    span_deg = view_span_deg(solution.problem, solution.state, solution.registered)
+    if span_deg < MIN_FREE_FORM_SPAN_DEG:
+        return dataclasses.replace(solution, notes=(*solution.notes, NARROW_SPAN_NOTE.format(span_deg)))
+    return _free_form(solution, prepared, tempered(stages[-1], span_deg), progress) if free_form else solution
 
 
 def _landmarks_only(prepared: Prepared, progress: Progress | None) -> Solution:
-    problem, views = prepared.problem, prepared.detected
-    num_instants = 1 + max(view.instant for view in problem.views)
-    state = empty_state(problem, num_focals=len(problem.focal_sd), num_instants=num_instants)
-    state = start_rig(problem, state) if prepared.is_rig else start_loose(problem, state)
-    rejected: dict[int, str] = {}
+    problem = prepared.problem
+    started = _start(prepared)
+    state, rejected = started.state, dict(started.unposed)
+    views = [v for v in prepared.detected if v not in rejected]
     # A view that is far off bends the shape that all the others are judged by, so the fit is repeated without it.
-    for _ in range(3):
-        for stage in LANDMARKS:
-            state = solve_landmarks(problem, state, stage, views)
+    for _ in range(MAX_REJECTION_ROUNDS):
+        state = _solve_landmark_stages(problem, state, views)
         bad = _misfits(prepared, state, views)
         rejected |= bad
         views = [v for v in views if v not in bad]
         if not bad:
             break
-    problem = _without_landmarks(problem, set(rejected))
-    residuals = [landmark_residual_px(problem, state, v) for v in views]
+    else:
+        state = _solve_landmark_stages(problem, state, views)
+    residual = np.array([landmark_residual_px(problem, state, v) for v in views])
+    share = float(np.median(residual / problem.face_px(views)))
+    notes = (BAD_FIT_NOTE.format(100 * share),) if share > BAD_CAPTURE_SHARE else ()
     if progress is not None:
-        progress(f"landmarks: {len(views)} views, {np.median(residuals):.1f} px", 1, 1)
-    return Solution(state, problem, views, rejected, ())
+        unposed = f", {len(started.unposed)} without a pose" if started.unposed else ""
+        progress(f"landmarks: {len(views)} views{unposed}, {np.median(residual):.1f} px", 1, 1)
+    return Solution(state, _without_landmarks(problem, set(rejected)), views, rejected, (), notes)
+
+
+def _start(prepared: Prepared) -> Start:
+    """First poses; a rig is refused where its cameras cannot be true, any capture where no view gets a pose."""
+    problem = prepared.problem
+    num_instants = 1 + max(view.instant for view in problem.views)
+    state = empty_state(problem, num_focals=len(problem.focal_sd), num_instants=num_instants)
+    started = start_rig(problem, state) if prepared.is_rig else start_loose(problem, state)
+    if prepared.is_rig:
+        check_rig(problem, state, started, [picture.scale for picture in prepared.pictures])
+    if len(started.unposed) == len(prepared.detected):
+        raise DegenerateGeometryError(
+            expected="at least one picture whose face a head in front of its camera explains",
+            got=f"{len(started.unposed)} pictures with a face, none of them so",
+            do="check the focal lengths of the cameras and that the pictures show a real face, not mirrored or stretched",
+        )
+    return started
+
+
+def _solve_landmark_stages(problem: Problem, state: HeadState, views: list[int]) -> HeadState:
+    for stage in LANDMARKS:
+        state = solve_landmarks(problem, state, stage, views)
+    return state
 
 
 def _without_landmarks(problem: Problem, views: set[int]) -> Problem:
@@ -94,15 +134,14 @@ def _without_landmarks(problem: Problem, views: set[int]) -> Problem:
 
 def _misfits(prepared: Prepared, state: HeadState, views: list[int]) -> dict[int, str]:
     residual = np.array([landmark_residual_px(prepared.problem, state, v) for v in views])
-    spans = [np.asarray(prepared.problem.views[v].landmarks_px) for v in views]
-    face_px = np.array([np.linalg.norm(np.ptp(points, axis=0)) for points in spans])
-    bad = misfitting_views(residual, face_px)
+    bad = misfitting_views(residual, prepared.problem.face_px(views))
     scales = [prepared.pictures[v].scale for v in views]
     return {v: f"rejected: reprojection {residual[k] / scales[k]:.0f} px" for k, v in enumerate(views) if bad[k]}
 
 
 def _dense(solution: Solution, prepared: Prepared, stage: DenseStage, progress: Progress | None) -> Solution:
     chart = make_chart(solution.problem.deformable.head, stage.texel_mm)
+    stage = tempered(stage, view_span_deg(solution.problem, solution.state, solution.registered))
     state, report = run_dense_stage(solution.problem, solution.state, chart, stage, prepared.pictures, solution.registered, progress)
     return dataclasses.replace(solution, state=state, reports=(*solution.reports, report))
 

@@ -69,6 +69,10 @@ class Problem:
         by_instant = {i: self.deformable.posed(neutral, state.weights[i]) for i in {view.instant for view in self.views}}
         return [by_instant[view.instant] for view in self.views]
 
+    def face_px(self, views: list[int]) -> np.ndarray:
+        """(N,) diagonal of the landmarks' bounding box in each given view, which has landmarks; working pixels."""
+        return np.array([np.linalg.norm(np.ptp(np.asarray(self.views[v].landmarks_px), axis=0)) for v in views])
+
     def rest(self, samples: SurfaceSamples, state: HeadState) -> np.ndarray:
         """(N, 3) derivative of points by log scale: the scaled part of the neutral."""
         return samples.points(self.neutral(state) - self.deformable.offsets)

@@ -61,3 +61,20 @@ FAST: tuple[DenseStage, ...] = (
     dataclasses.replace(COARSE, rounds=3, max_matches=600),
     dataclasses.replace(MIDDLE, rounds=3, max_matches=800),
 )
+
+
+# From this span of viewing directions on, matches determine depth as well as they ever will.
+FULL_SPAN_DEG = 60.0
+# Below this span per-vertex offsets would be made of noise.
+MIN_FREE_FORM_SPAN_DEG = 30.0
+
+
+def tempered(stage: DenseStage, span_deg: float) -> DenseStage:
+    """The stage for views that span so many degrees: with little parallax matches count less and landmarks more.
+
+    The variance of depth grows with the inverse square of the angle, while what misleads flow (light, hair, another day) stays.
+    """
+    parallax = min(max(span_deg / FULL_SPAN_DEG, 0.1), 1.0)
+    return dataclasses.replace(
+        stage, match_weight=stage.match_weight * parallax**2, landmark_weight=stage.landmark_weight + 2.0 * (1.0 - parallax)
+    )

@@ -13,6 +13,23 @@ from recon.solve.state import HeadState, SolveView
 # This share of the triangulated points, those with the largest reprojection error, does not place the head.
 LEFT_OUT_SHARE = 0.15
 
+# Depths and homogeneous coordinates nearer to zero than this are no direction to divide by.
+MIN_DEPTH = 1e-9
+# A head smaller than this share of the average one is no head; wrong cameras can shrink it to a point.
+MIN_SCALE = 1e-3
+
+NO_POSE = "rejected: no head in front of the camera explains the landmarks"
+BEHIND_CAMERA = "rejected: by the other cameras the head lies behind this one"
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Start:
+    """Where a fit begins."""
+
+    state: HeadState
+    unposed: dict[int, str]
+    """Why views with landmarks got no pose, by their index; their instants stay as they were."""
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Similarity:
@@ -26,7 +43,7 @@ class Similarity:
 
 
 def empty_state(problem: Problem, *, num_focals: int, num_instants: int) -> HeadState:
-    """The average head at rest, half a metre in front of every camera."""
+    """The average head at rest, 0.6 m in front of every camera."""
     return HeadState(
         coeffs=np.zeros(len(problem.deformable.modes)),
         log_scale=0.0,
@@ -37,55 +54,80 @@ def empty_state(problem: Problem, *, num_focals: int, num_instants: int) -> Head
     )
 
 
-def start_loose(problem: Problem, state: HeadState) -> HeadState:
+def start_loose(problem: Problem, state: HeadState) -> Start:
     """Pose every view that has landmarks by PnP on the average head (SQPnP: Terzakis and Lourakis, 2020)."""
-    points = _trusted_points(problem, state)
-    for view in problem.views:
-        if view.landmarks_px is not None:
-            state = state.with_pose(view.instant, _pnp(points, view, state, problem.landmark_weight > 0))
-    return state
+    points, usable = _trusted_points(problem, state), problem.landmark_weight > 0
+    unposed: dict[int, str] = {}
+    for v, view in enumerate(problem.views):
+        if view.landmarks_px is None:
+            continue
+        T_cam_head = _pnp(points, view, state, usable)
+        if T_cam_head is None:
+            unposed[v] = NO_POSE
+        else:
+            state = state.with_pose(view.instant, T_cam_head)
+    return Start(state, unposed)
 
 
 def _trusted_points(problem: Problem, state: HeadState) -> np.ndarray:
     return problem.landmarks.points(problem.neutral(state))
 
 
-def _pnp(points: np.ndarray, view: SolveView, state: HeadState, usable: np.ndarray) -> np.ndarray:
-    """(4, 4) head to camera of one view with landmarks."""
-    camera = state.camera_in_head(view)
+def _pnp(points: np.ndarray, view: SolveView, state: HeadState, usable: np.ndarray) -> np.ndarray | None:
+    """(4, 4) head to camera of one view with landmarks; None where no pose has all points in front of the camera."""
+    K = state.camera_in_head(view).K
     landmarks = np.asarray(view.landmarks_px, np.float64)[usable]
-    found, rotation, translation = cv2.solvePnP(points[usable], landmarks, camera.K, None, flags=cv2.SOLVEPNP_SQPNP)  # pyright: ignore
+    if usable.sum() < 3 or not np.isfinite(landmarks).all():
+        return None
+    found, rotation, translation = cv2.solvePnP(points[usable], landmarks, K, None, flags=cv2.SOLVEPNP_SQPNP)  # pyright: ignore
+    if not found or not (np.isfinite(rotation).all() and np.isfinite(translation).all()):
+        return None
     T_cam_head = np.eye(4)
-    if found:
-        T_cam_head[:3, :3], T_cam_head[:3, 3] = cv2.Rodrigues(rotation)[0], translation[:, 0]
-    return T_cam_head
+    T_cam_head[:3, :3], T_cam_head[:3, 3] = cv2.Rodrigues(rotation)[0], translation[:, 0]
+    return T_cam_head if is_in_front(points[usable], T_cam_head) else None
 
 
-def start_rig(problem: Problem, state: HeadState) -> HeadState:
+def is_in_front(points: np.ndarray, T_cam_head: np.ndarray) -> bool:
+    """Whether a camera has all points (N, 3) of the head before it: projection divides by their depth."""
+    return bool((points @ T_cam_head[2, :3] + T_cam_head[2, 3] > 0).all())
+
+
+def start_rig(problem: Problem, state: HeadState) -> Start:
     """Place the head in a calibrated rig: one scale for all, one pose an instant.
 
     Instants seen by at least two cameras with a face are triangulated; the others take their pose from PnP in their one camera.
     """
     points, usable = _trusted_points(problem, state), problem.landmark_weight > 0
-    by_instant: dict[int, list[SolveView]] = {}
-    for view in problem.views:
+    by_instant: dict[int, list[int]] = {}
+    for v, view in enumerate(problem.views):
         if view.landmarks_px is not None:
-            by_instant.setdefault(view.instant, []).append(view)
-    found = {i: _place(points[usable], views, state, usable) for i, views in by_instant.items() if len(views) > 1}
+            by_instant.setdefault(view.instant, []).append(v)
+    several = {i: [problem.views[v] for v in indices] for i, indices in by_instant.items() if len(indices) > 1}
+    found = {i: _place(points[usable], views, state, usable) for i, views in several.items()}
     if found:
-        state = dataclasses.replace(state, log_scale=float(np.log(np.median([s.scale for s in found.values()]))))
-    for instant, views in by_instant.items():
+        scale = max(float(np.median([s.scale for s in found.values()])), MIN_SCALE)
+        state = dataclasses.replace(state, log_scale=float(np.log(scale)))
+    for instant, own in found.items():
+        state = state.with_pose(instant, _shared_scale_pose(own, points[usable].mean(0), np.exp(state.log_scale)))
+    scaled, unposed = np.exp(state.log_scale) * points, dict[int, str]()
+    for instant, indices in by_instant.items():
+        view = problem.views[indices[0]]
         if instant in found:
-            T_world_head = np.eye(4)
-            # The scale is shared, so each pose is taken about the landmarks' centre, where scale moves nothing.
-            centre, own = points[usable].mean(0), found[instant]
-            T_world_head[:3, :3] = own.R
-            T_world_head[:3, 3] = own.scale * own.R @ centre + own.t - np.exp(state.log_scale) * own.R @ centre
+            hidden = [v for v in indices if not is_in_front(scaled[usable], state.T_cam_head(problem.views[v]))]
+            unposed |= dict.fromkeys(hidden, BEHIND_CAMERA)
+        elif (T_cam_head := _pnp(scaled, view, state, usable)) is None:
+            unposed[indices[0]] = NO_POSE
         else:
-            scaled = np.exp(state.log_scale) * points
-            T_world_head = np.linalg.inv(views[0].T_cam_world) @ _pnp(scaled, views[0], state, usable)
-        state = state.with_pose(instant, T_world_head)
-    return state
+            state = state.with_pose(instant, np.linalg.inv(view.T_cam_world) @ T_cam_head)
+    return Start(state, unposed)
+
+
+def _shared_scale_pose(own: Similarity, centre: np.ndarray, scale: float) -> np.ndarray:
+    """(4, 4) pose of an instant under the scale that all instants share: taken about the landmarks' centre, which stays put."""
+    T_world_head = np.eye(4)
+    T_world_head[:3, :3] = own.R
+    T_world_head[:3, 3] = own.scale * own.R @ centre + own.t - scale * own.R @ centre
+    return T_world_head
 
 
 def _place(points: np.ndarray, views: list[SolveView], state: HeadState, usable: np.ndarray) -> Similarity:
@@ -115,9 +157,11 @@ def triangulate(projections: np.ndarray, pixels: np.ndarray, rounds: int = 5, ro
     for _ in range(rounds):
         system = np.transpose(rows * weight[..., None, None], (1, 0, 2, 3)).reshape(num_points, -1, 4)
         solution = np.linalg.svd(system)[2][:, -1]
-        points = solution[:, :3] / solution[:, 3:]
+        points = solution[:, :3] / np.where(np.abs(solution[:, 3:]) < MIN_DEPTH, MIN_DEPTH, solution[:, 3:])
         image = np.einsum("nij,lj->nli", projections, np.concatenate([points, np.ones((num_points, 1))], 1))
-        error = np.linalg.norm(image[..., :2] / image[..., 2:] - pixels, axis=-1)
+        # Cameras that share a centre meet nowhere but there, at depth zero.
+        depth = np.where(np.abs(image[..., 2:]) < MIN_DEPTH, MIN_DEPTH, image[..., 2:])
+        error = np.linalg.norm(image[..., :2] / depth - pixels, axis=-1)
         weight = 1.0 / (1.0 + (error / robust_px) ** 2)
     return points, np.median(error, 0)
 

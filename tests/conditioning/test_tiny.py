@@ -16,10 +16,11 @@ from conditioning.diffusion.tiny_models import TinySize
 from tests.conditioning.conftest import random_bundle
 
 TOY = TinySettings(
-    autoencoder_steps=40,
-    denoiser_steps=40,
+    autoencoder_steps=24,
+    denoiser_steps=24,
     autoencoder_batch=2,
     denoiser_batch=4,
+    threads=1,
     size=TinySize(latent_channels=4, unet_channels=(16, 32), text_channels=16),
 )
 

@@ -116,12 +116,39 @@ def make_person(head: HeadModel, *, scale: float = 1.0, yaws_deg: tuple[float, .
     return Person(avatar, tuple(cameras), tuple(pictures), tuple(weights), tuple(landmarks))
 
 
+def sketch_person(head: HeadModel, cameras: tuple[Camera, ...], *, noise_px: float = 1.2, seed: int = 4) -> Person:
+    """A person of landmarks alone, with black pictures: made in no time, for tests of the first poses."""
+    rng = np.random.default_rng(seed)
+    coeffs = (0.4 * rng.standard_normal(head.num_identity)).astype(np.float32)
+    neutral = head.neutral(coeffs)
+    avatar = Avatar(
+        head=head,
+        identity_coeffs=coeffs,
+        offsets=np.zeros_like(head.vertices),
+        scale="metric",
+        T_world_head=np.eye(4),
+        landmarks=skin_embedding(head),
+        albedo_srgb=np.full((8, 8, 3), 160, np.uint8),
+        confidence=np.zeros((8, 8), np.uint8),
+        light=DEFAULT_LIGHT,
+        views=(),
+    )
+    points = avatar.landmarks.points(neutral, head.triangles).astype(np.float64)
+    return Person(
+        avatar,
+        cameras,
+        tuple(np.zeros((camera.height, camera.width, 3), np.uint8) for camera in cameras),
+        tuple({} for _ in cameras),
+        tuple(camera.project(points)[0] + rng.normal(0, noise_px, (len(points), 2)) for camera in cameras),
+    )
+
+
 def prepare_person(person: Person, *, rig: bool = False, focal_px: float | None = None, used: tuple[int, ...] | None = None) -> Prepared:
     """The solver's problem for the person's pictures, without running a detector."""
     indices = range(len(person.pictures)) if used is None else used
     views = [
         View(
-            name=f"{k}.png", path=Path(f"{k}.png"), width=SIZE_PX, height=SIZE_PX,
+            name=f"{k}.png", path=Path(f"{k}.png"), width=person.cameras[k].width, height=person.cameras[k].height,
             focal_px=focal_px, camera=person.cameras[k] if rig else None,
         )
         for k in indices

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 
 from assets import load_head
 from assets.head_model import PARTS
-from assets.landmarks import load_embedding
+from assets.landmarks import check_embedding, load_embedding
 from recon.calibrate import (
     IRIS_LEFT,
     IRIS_RIGHT,
@@ -122,13 +124,34 @@ def test_held_out_pictures_agree_with_the_shipped_embedding(head, embedding, sig
 
 def test_calibration_is_deterministic_and_symmetric(head):
     told = []
-    settings = CalibrationSettings(side_px=360)
-    first, again = (
-        calibrate_embedding(head, num_heads=4, seed=3, settings=settings, progress=lambda *step: told.append(step)) for _ in range(2)
-    )
+    settings = CalibrationSettings(num_heads=4, seed=3, side_px=360)
+    first, again = (calibrate_embedding(head, settings=settings, progress=lambda *step: told.append(step)) for _ in range(2))
     np.testing.assert_array_equal(first.triangle_index, again.triangle_index)
     np.testing.assert_array_equal(first.barycentric, again.barycentric)
     assert told[3] == ("calibrate the detector", 4, 4)
     assert first.topology_hash == head.topology_hash
     points_mm = first.points(head.vertices, head.triangles) * 1000
     assert np.linalg.norm(points_mm[61] - points_mm[291] * (-1, 1, 1)) < 0.1
+
+
+@pytest.mark.parametrize("with_partner", [False, True])
+def test_a_landmark_that_no_picture_shows_has_an_infinite_spread_and_leaves_the_others_alone(head, embedding, sightings, with_partner):
+    points = np.array([sighting.points for sighting in sightings if sighting.landmarks_px is not None])
+    partner = np.arange(478)
+    partner[[61, 291]] = 291, 61  # The corners of the mouth; all others count as their own partners.
+    partner = partner if with_partner else None
+    whole = embedding_of(head, points, partner)
+    without = points.copy()
+    without[:, 61] = np.nan
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = embedding_of(head, without, partner)
+    assert (
+        np.isposinf(found.spread_mm[61]) and np.isfinite(np.delete(found.spread_mm, 61)[np.isfinite(np.delete(whole.spread_mm, 61))]).all()
+    )
+    assert not np.isnan(found.spread_mm).any() and check_embedding(found, len(head.triangles)) is found
+    others = np.delete(np.arange(478), [61, 291])
+    np.testing.assert_array_equal(found.triangle_index[others], whole.triangle_index[others])
+    if with_partner:
+        places_mm = 1000 * found.points(head.vertices, head.triangles)
+        assert np.linalg.norm(places_mm[61] - places_mm[291] * (-1, 1, 1)) < 0.1

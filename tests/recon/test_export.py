@@ -192,3 +192,26 @@ def test_bad_requests_are_three_part_errors_and_leave_nothing(tmp_path):
     with pytest.raises(InputError, match="can be written"):
         export_mesh(toy_avatar(HEAD), tmp_path / "file" / "head.ply")
     assert [p.name for p in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize("suffix", [".obj", ".ply"])
+def test_the_header_says_in_which_frame_and_scale_the_mesh_is(tmp_path, suffix):
+    def header(frame, **changes) -> str:
+        path = export_mesh(toy_avatar(HEAD, **changes), tmp_path / f"head{suffix}", frame=frame)
+        return next(line for line in path.read_bytes()[:400].decode("latin-1").splitlines() if "recon avatar" in line)
+
+    rig = {"scale": "metric", "T_world_head": T_WORLD}
+    assert "metres, head frame: +Y up, +Z front" in header("head", **rig) and "relative" not in header("head", **rig)
+    assert "world frame" in header("world", **rig) and "+Y up" not in header("world", **rig)
+    # The world of loose pictures is the head frame.
+    assert "relative scale" in header("world") and "head frame: +Y up" in header("world")
+
+
+def test_expressions_are_exported_in_the_heads_own_size(tmp_path):
+    avatar = toy_avatar(HEAD, expression_scale=1.25)
+    document, binary = read_glb(export_mesh(avatar, tmp_path / "head.glb"))
+    primitive = document["meshes"][0]["primitives"][0]
+    jaw = read_accessor(document, binary, primitive["targets"][ARKIT_BLENDSHAPES.index("jawOpen")]["POSITION"])
+    np.testing.assert_allclose(jaw.min(0), (0, -0.0125, 0), atol=1e-7)
+    baked = trimesh.load(export_mesh(avatar, tmp_path / "head.ply", weights={"jawOpen": 1.0}), process=False).vertices
+    np.testing.assert_allclose((baked - avatar.neutral).min(0), (0, -0.0125, 0), atol=1e-6)

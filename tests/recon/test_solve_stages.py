@@ -14,6 +14,7 @@ from recon.solve.freeform import FreeFormStage, PointRows, solve_offsets, unifor
 from recon.solve.pictures import FACE_DIAGONAL_PX, make_working_picture
 from recon.solve.prepare import landmark_weights
 from recon.solve.rejection import misfitting_views
+from recon.solve.stages import FINE, tempered
 from recon.solve.start import robust_similarity, triangulate
 from recon.solve.unwrap import Unwrapped, normalise, unwrap
 from render import look_at, vertex_normals
@@ -162,3 +163,11 @@ def test_working_picture_keeps_pixel_centres_when_it_crops_and_shrinks():
     height, width = picture.grey.shape
     x_view = (width // 2 + 0.5) / picture.scale + picture.origin_px[0]
     assert picture.grey[height // 2, width // 2] == pytest.approx(x_view * 255 / 3000, abs=0.8)
+
+
+def test_little_parallax_moves_the_say_from_matches_to_landmarks():
+    assert tempered(FINE, 140.0) == FINE
+    # 15 of 60 degrees: a quarter of the parallax, a sixteenth of the information on depth.
+    narrow = tempered(FINE, 15.0)
+    assert narrow.match_weight == pytest.approx(FINE.match_weight / 16)
+    assert narrow.landmark_weight == pytest.approx(FINE.landmark_weight + 1.5)

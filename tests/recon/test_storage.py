@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 
 import numpy as np
 import pytest
@@ -109,6 +110,73 @@ def test_a_truncated_file_is_refused(tmp_path, name):
     (folder / name).write_bytes((folder / name).read_bytes()[:100])
     with pytest.raises(ArtifactError, match=name.replace(".", r"\.")):
         load_avatar(folder, head=HEAD)
+
+
+def test_the_size_of_expressions_is_kept_and_older_folders_have_one(tmp_path):
+    folder = save_avatar(tmp_path / "avatar", an_avatar(expression_scale=1 / 3))
+    assert load_avatar(folder, head=HEAD).expression_scale == 1 / 3
+    record = json.loads((folder / "avatar.json").read_text())
+    for text, expected in (({}, 1.0), ({"expression_scale": -1}, None), ({"expression_scale": "x"}, None)):
+        older = {key: value for key, value in record.items() if key != "expression_scale"} | text
+        (folder / "avatar.json").write_text(json.dumps(older))
+        if expected is not None:
+            assert load_avatar(folder, head=HEAD).expression_scale == expected
+        else:
+            with pytest.raises(ArtifactError, match="expression_scale"):
+                load_avatar(folder, head=HEAD)
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError(13, "Permission denied")])
+@pytest.mark.parametrize("after", [False, True])
+@pytest.mark.parametrize("call", range(5))
+def test_breaking_off_at_any_rename_loses_neither_an_avatar_nor_the_users_files(tmp_path, monkeypatch, call, after, error):
+    """Renames while saving: two files of the user's, the older folder away, the new one in; the fifth never comes."""
+    older, newer = an_avatar(), an_avatar(seed=9)
+    folder = save_avatar(tmp_path / "avatar", older)
+    (folder / "mine.glb").write_bytes(b"keep")
+    (folder / "notes").mkdir()
+    (folder / "notes" / "a.txt").write_bytes(b"keep too")
+    calls, rename = [], os.replace
+
+    def stopping(source, target):
+        calls.append(source)
+        if len(calls) == call + 1:
+            if after:
+                rename(source, target)
+            raise error
+        rename(source, target)
+
+    monkeypatch.setattr("recon.storage.os.replace", stopping)
+    if call < 4:
+        with pytest.raises((KeyboardInterrupt, OSError)):
+            save_avatar(folder, newer)
+    else:
+        save_avatar(folder, newer)
+        assert len(calls) == 4
+    monkeypatch.undo()
+    replaced = call == 4 or (call == 3 and after)
+    assert same(load_avatar(folder, head=HEAD), newer if replaced else older)
+    assert (folder / "mine.glb").read_bytes() == b"keep" and (folder / "notes" / "a.txt").read_bytes() == b"keep too"
+    assert [p.name for p in tmp_path.iterdir()] == ["avatar"]
+
+
+def test_where_even_putting_back_fails_nothing_is_deleted(tmp_path, monkeypatch):
+    folder = save_avatar(tmp_path / "avatar", an_avatar())
+    (folder / "mine.glb").write_bytes(b"keep")
+    rename = os.replace
+
+    def failing(source, target):
+        if target == folder:
+            raise OSError(5, "Input/output error")
+        rename(source, target)
+
+    monkeypatch.setattr("recon.storage.os.replace", failing)
+    with pytest.raises(OSError, match="Input/output"):
+        save_avatar(folder, an_avatar(seed=9))
+    monkeypatch.undo()
+    assert [path.read_bytes() for path in tmp_path.rglob("mine.glb")] == [b"keep"]
+    (old,) = (path.parent for path in tmp_path.rglob("avatar.json"))
+    assert same(load_avatar(old, head=HEAD), an_avatar())
 
 
 def test_another_schema_version_is_refused(tmp_path):

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import recon.video
-from assets.errors import InputError
+from assets.errors import InputError, RangeError
 from recon.capture import CaptureSettings
 from recon.ingest import load_capture, read_view
 from recon.video import Candidate, choose_keyframes, probe_video, read_frame, read_frames
@@ -178,3 +178,30 @@ def test_a_video_cut_off_in_the_middle_gives_what_is_left(tmp_path):
     views = load_capture(path).views
     assert 3 <= len(views) <= 20
     assert all(read_view(view).shape == (96, 128, 3) for view in views)
+
+
+def test_written_frames_are_read_back_and_a_failure_leaves_the_older_clip(tmp_path):
+    path = tmp_path / "clip.mp4"
+    recon.video.write_video(path, iter(level_frames(12)), fps=25, crf=12)
+    assert len(probe_video(path).pts) == 12
+    grey = read_frame(path, 5)[60, 100]
+    assert np.abs(grey.astype(int) - 40).max() <= 4
+    before = path.read_bytes()
+
+    def interrupted():
+        yield from level_frames(3)
+        raise KeyboardInterrupt
+
+    for frames, error in ((interrupted(), KeyboardInterrupt), (iter(()), RangeError)):
+        with pytest.raises(error):
+            recon.video.write_video(path, frames, fps=25)
+        assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]
+
+
+def test_key_frames_without_colour_are_known_as_grey(tmp_path):
+    rng = np.random.default_rng(4)
+    coloured = [rng.integers(0, 256, (96, 128, 3), dtype=np.uint8) // 64 * 64 for _ in range(2)]
+    coloured = [np.repeat(np.repeat(frame[::16, ::16], 16, 0), 16, 1) for frame in coloured]
+    grey, colour = (load_capture(write_video(tmp_path / f"{k}.mp4", f)).views for k, f in enumerate((level_frames(2), coloured)))
+    assert [view.is_grey for view in grey] == [True, True] and "grey" in grey[0].reason
+    assert not any(view.is_grey for view in colour)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import dataclasses
 import gc
 import json
+import re
 import weakref
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from assets.errors import ArtifactError, RangeError
+from assets.errors import ArtifactError, InputError, RangeError
 from render import (
     Gaze,
     Light,
@@ -148,7 +149,8 @@ def test_names_are_padded_and_renumbered_when_sweeps_are_joined() -> None:
     assert joined.frames[2].head_pose.yaw_deg == 60
     assert joined.depth_range_m[0] == min(first.depth_range_m[0], second.depth_range_m[0])
     assert joined.depth_range_m[1] == max(first.depth_range_m[1], second.depth_range_m[1])
-    long = Sweep(first.frames * 6000, first.depth_range_m)
+    many = tuple(dataclasses.replace(first.frames[0], name=f"n{number}") for number in range(12000))
+    long = Sweep(many, first.depth_range_m)
     assert concatenate([long]).frames[-1].name == "11999" and concatenate([long]).frames[0].name == "00000"
 
 
@@ -213,6 +215,37 @@ def test_broken_sweep_files_are_refused(tmp_path: Path) -> None:
         load_sweep(path)
     with pytest.raises(ArtifactError):
         load_sweep(tmp_path / "absent.json")
+
+
+def test_frames_of_a_sweep_file_have_names_that_stay_in_their_folder_and_differ(tmp_path: Path) -> None:
+    path = tmp_path / "sweep.json"
+    save_sweep(path, orbit(Ball(), yaw_deg=[0, 10]))
+    good = json.loads(path.read_text())
+    for names, said in (
+        (["../../evil", "b"], "evil"),
+        (["a", "/tmp/x"], "/tmp/x"),
+        (["a\\b", "c"], "plain file stem"),
+        (["..", "b"], "plain file stem"),
+        ([".a", "b"], "plain file stem"),
+        (["", "b"], "plain file stem"),
+        (["a\n", "b"], "plain file stem"),
+        (["a", "a"], "'a' 2 times"),
+        ([], "no frames"),
+    ):
+        frames = [frame | {"name": name} for frame, name in zip(good["frames"], names, strict=False)]
+        path.write_text(json.dumps(good | {"frames": frames}))
+        with pytest.raises(ArtifactError, match=re.escape(said)):
+            load_sweep(path)
+    frames = [frame | {"name": name} for frame, name in zip(good["frames"], ["photo 1.jpg", "ä#2"], strict=True)]
+    path.write_text(json.dumps(good | {"frames": frames}))
+    assert [frame.name for frame in load_sweep(path).frames] == ["photo 1.jpg", "ä#2"]
+
+
+def test_a_sweep_is_not_written_over_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "renders").mkdir()
+    with pytest.raises(InputError, match=r"renders, which is a folder"):
+        save_sweep(tmp_path / "renders", orbit(Ball(), yaw_deg=[0]))
+    assert [path.name for path in tmp_path.iterdir()] == ["renders"]
 
 
 def test_impossible_sweeps_are_refused() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import cv2
@@ -72,3 +73,10 @@ def test_unknown_aovs_and_foreign_files_are_refused(buffers: RenderBuffers, tmp_
     cv2.imwrite(str(tmp_path / "other.png"), np.zeros((4, 4), np.uint16))
     with pytest.raises(ArtifactError, match="depth_range_m"):
         load_depth16(tmp_path / "other.png")
+
+
+def test_a_frame_name_that_leaves_the_folder_is_refused(buffers: RenderBuffers, tmp_path: Path) -> None:
+    for name in ("../../evil", "a/b", "..", ""):
+        with pytest.raises(RangeError, match="plain file stem"):
+            save_buffers(tmp_path / "render" / "deep", dataclasses.replace(buffers, name=name), ["mask"])
+    assert not list(tmp_path.iterdir())

@@ -12,8 +12,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import render
+from assets.errors import ArtifactError
 from studio import cli
 from studio.console import Reporter
+from studio.generation import tiny_statement
 from studio.settings import EXPRESSIONS, expression_weights
 
 FAST = ["--fit.no-use-dense", "--fit.no-texture"]
@@ -59,6 +62,7 @@ def test_a_video_without_frames_is_refused(tmp_path: Path, capsys):
 
 def test_an_output_folder_under_a_file_is_refused(tmp_path: Path, capsys):
     (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "a.jpg").write_bytes(b"never opened")
     (tmp_path / "file").write_text("")
     message = refused(["run", str(tmp_path / "photos"), "--out", str(tmp_path / "file" / "out")], capsys)
     assert "Not a directory" in message and "--out" in message
@@ -111,21 +115,92 @@ def test_wrong_arguments_exit_with_2(arguments: list[str], capsys):
     assert stopped.value.code == 2
 
 
-def test_ctrl_c_exits_with_130_and_says_how_to_go_on(monkeypatch, capsys):
-    def interrupted(self: cli.Doctor, reporter: Reporter) -> int:
+def test_ctrl_c_in_a_single_stage_exits_with_130_and_the_command_really_goes_on(small_run, tmp_path: Path, monkeypatch, capsys):
+    """The message promises that nothing is half-written and that the same command goes on: both are looked at on the disk."""
+    out, command = tmp_path / "render", ["render", str(small_run[0]), "--sweep", str(small_run[0] / "sweep.json"), "--aovs", "beauty"]
+    whole, drawn = render.save_buffers, []
+
+    def interrupted(folder: Path, buffers: render.RenderBuffers, aovs: tuple[str, ...]):
+        drawn.append(buffers.name)
+        if buffers.name == "0002" and drawn.count("0002") == 1:
+            raise KeyboardInterrupt
+        return whole(folder, buffers, aovs=aovs)
+
+    monkeypatch.setattr(render, "save_buffers", interrupted)
+    (tmp_path / "render" / "beauty").mkdir(parents=True)
+    (tmp_path / "render" / "beauty" / "mine.txt").write_text("kept")
+    assert cli.main([*command, "--out", str(out)]) == 130
+    assert "goes on after the last complete stage or frame" in capsys.readouterr().err
+    assert [path.name for path in (out / "beauty").iterdir()] == ["mine.txt"], "no part of the sweep passes for the whole"
+    assert cli.main([*command, "--out", str(out)]) == 0
+    assert drawn == ["0000", "0001", "0002", "0002", "0003", "0004"]
+    assert sorted(path.name for path in (out / "beauty").iterdir()) == [f"000{i}.png" for i in range(5)] + ["mine.txt"]
+    assert [path.name for path in out.iterdir()] == ["beauty"], "no staging folder is left"
+
+
+@pytest.mark.parametrize(
+    ("command", "promise"),
+    [
+        (["doctor"], "it starts from its beginning"),
+        (["sweep", "a", "--out", "b"], "it starts from its beginning"),
+        (["control", "a", "--sweep", "b", "--out", "c"], "it goes on after"),
+    ],
+)
+def test_each_command_promises_only_what_it_does_after_an_interruption(command: list[str], promise: str, monkeypatch, capsys):
+    def interrupted(self: object, reporter: Reporter) -> int:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli.Doctor, "__call__", interrupted)
-    assert cli.main(["doctor"]) == 130
-    assert "same command" in capsys.readouterr().err
+    monkeypatch.setattr(type(cli.parse(command)), "__call__", interrupted)
+    assert cli.main(command) == 130
+    assert promise in capsys.readouterr().err
 
 
-def test_a_full_disk_is_told_in_three_parts(monkeypatch, capsys):
-    def full(self: cli.Doctor, reporter: Reporter) -> int:
-        raise OSError(errno.ENOSPC, "No space left on device")
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EACCES, errno.EISDIR, errno.EIO, errno.EROFS])
+def test_what_the_disk_refuses_is_told_in_three_parts(code: int, monkeypatch, capsys):
+    import os
 
-    monkeypatch.setattr(cli.Doctor, "__call__", full)
-    assert "No space left" in refused(["doctor"], capsys)
+    def failing(self: cli.Doctor, reporter: Reporter) -> int:
+        raise OSError(code, os.strerror(code), "/some/where")
+
+    monkeypatch.setattr(cli.Doctor, "__call__", failing)
+    message = refused(["doctor"], capsys)
+    assert os.strerror(code) in message and "/some/where" in message
+
+
+def test_a_sweep_file_that_is_a_folder_is_refused_and_nothing_is_left_beside(small_run, tmp_path: Path, capsys):
+    (tmp_path / "folder").mkdir()
+    assert "folder" in refused(["sweep", str(small_run[0]), "--out", str(tmp_path / "folder"), "--expressions"], capsys)
+    assert [path.name for path in tmp_path.iterdir()] == ["folder"] and not any((tmp_path / "folder").iterdir())
+
+
+def test_a_broken_avatar_record_in_the_output_folder_is_told_in_three_parts(small_run, three_photos: Path, tmp_path: Path, capsys):
+    from studio.summary import print_notes
+
+    shutil.copytree(small_run[0] / "avatar", tmp_path / "avatar")
+    (tmp_path / "avatar" / "avatar.json").write_text("{")
+    with pytest.raises(ArtifactError, match=r"avatar\.json"):
+        print_notes(tmp_path, Reporter(quiet=True))
+    (tmp_path / "tiny.json").write_text("{")
+    with pytest.raises(ArtifactError, match=r"tiny\.json"):
+        tiny_statement(tmp_path)
+
+
+def test_a_cameras_file_that_is_not_there_is_refused_by_name(three_photos: Path, tmp_path: Path, capsys):
+    assert "rig.json" in refused(
+        ["run", str(three_photos), "--out", str(tmp_path / "out"), "--cameras", str(tmp_path / "rig.json")], capsys
+    )
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_report_can_be_written_alone_with_the_settings_of_the_run(run_copy: Path, capsys):
+    before = (run_copy / "report.html").read_text(encoding="utf-8")
+    (run_copy / "report.html").unlink()
+    assert cli.main(["report", str(run_copy)]) == 0
+    assert settings_block((run_copy / "report.html").read_text(encoding="utf-8")) == settings_block(before) != ""
+
+
+def settings_block(page: str) -> str:
+    return page[page.index("Settings of this run") : page.index("Versions</summary>")]
 
 
 def test_an_unexpected_exception_keeps_its_traceback(monkeypatch):

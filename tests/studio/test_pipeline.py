@@ -9,11 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from assets.atomic import write_bytes
 from assets.errors import ArtifactError, InputError, RangeError
-from studio.artifacts import Staging, plain, read_json, read_stamp, write_bytes, write_json
+from studio.artifacts import changed_since, hash_files, plain, read_json, read_stamp, write_json
 from studio.pipeline import run_pipeline
 from studio.settings import RunSettings, SweepSettings
+from studio.source import hash_source
 from studio.stages import Job, Stage
+from studio.staging import Staging
 
 
 class Recipe:
@@ -36,10 +39,10 @@ class Recipe:
             if f"{index}" in staging.done_names:
                 continue
             self.calls.append(f"frame {index}")
-            write_bytes(staging.folder / "frames" / f"{index}.txt", b"x" * index)
+            path = write_bytes(staging.folder / "frames" / f"{index}.txt", b"x" * index)
             if self.interrupt_at == f"frame {index}":
                 raise KeyboardInterrupt
-            staging.frame_done(f"{index}", square=index * index)
+            staging.frame_done(f"{index}", [path], square=index * index)
         write_json(staging.folder / "frames" / "frames.json", {"frames": staging.done_frames})
         return "framed"
 
@@ -219,7 +222,7 @@ def test_numbers_that_are_not_finite_are_null_in_json():
 
 
 @pytest.mark.parametrize(
-    ("content", "expected"), [(b"{", "JSON in"), (b'{"schema_version": 99}', "99"), (b"[]", "None"), (None, "no file")]
+    ("content", "expected"), [(b"{", "JSON in"), (b'{"schema_version": 99}', "99"), (b"[]", "list"), (None, "no file")]
 )
 def test_a_broken_artefact_is_an_artifact_error(tmp_path: Path, content: bytes | None, expected: str):
     path = tmp_path / "capture.json"
@@ -227,3 +230,167 @@ def test_a_broken_artefact_is_an_artifact_error(tmp_path: Path, content: bytes |
         path.write_bytes(content)
     with pytest.raises(ArtifactError, match=expected):
         read_json(path)
+
+
+@pytest.mark.parametrize("moment", ["before the move", "between the moves", "after the move"])
+def test_an_interruption_while_publishing_never_shows_a_part_as_the_whole(source: Path, tmp_path: Path, monkeypatch, moment: str):
+    """Ctrl-C on either side of the rename, and while what it replaced is removed: the next run ends as if it had not been."""
+    recipe, out = Recipe(), tmp_path / "out"
+    run_pipeline(source, out, settings(), stages=recipe.stages)
+    before, replace = tree(out), Staging._replace
+
+    def interrupted(self: Staging, new: Path, place: Path) -> None:
+        if place.name == "frames" and moment == "before the move":
+            raise KeyboardInterrupt
+        replace(self, new, place)
+        if place.name == "frames" and moment == "between the moves":
+            raise KeyboardInterrupt
+
+    def interrupted_discard(self: Staging) -> None:
+        if self.folder.name == "frames.partial" and hasattr(self, "_frames") and self.num_done:
+            raise KeyboardInterrupt
+        discard(self)
+
+    discard = Staging.discard
+    with monkeypatch.context() as patch:
+        patch.setattr(Staging, "_replace", interrupted)
+        if moment == "after the move":
+            patch.setattr(Staging, "discard", interrupted_discard)
+        with pytest.raises(KeyboardInterrupt):
+            run_pipeline(source, out, settings(width=7), stages=recipe.stages)
+    assert tree(out) == before
+    run_pipeline(source, out, settings(width=7), stages=recipe.stages)
+    assert tree(out) == before and len(before) == 1 + 4 + 1 + 1
+    assert not list((out / ".stages").glob("*.partial"))
+
+
+def test_an_interrupted_swap_of_a_folder_puts_the_older_one_back(source: Path, tmp_path: Path, monkeypatch):
+    import os
+
+    recipe, out = Recipe(), tmp_path / "out"
+    run_pipeline(source, out, settings(), stages=recipe.stages)
+    before, replace = tree(out), os.replace
+
+    def interrupted(new, place):
+        if Path(new).parent.name == "frames.partial" and Path(new).name == "frames":
+            raise KeyboardInterrupt
+        replace(new, place)
+
+    monkeypatch.setattr(os, "replace", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run_pipeline(source, out, settings(width=7), stages=recipe.stages)
+    assert tree(out) == before
+
+
+def test_a_logged_frame_whose_file_has_gone_is_made_again_with_all_after_it(source: Path, tmp_path: Path):
+    recipe, out = Recipe(), tmp_path / "out"
+    recipe.interrupt_at = "frame 3"
+    with pytest.raises(KeyboardInterrupt):
+        run_pipeline(source, out, settings(), stages=recipe.stages)
+    (out / ".stages" / "frames.partial" / "frames" / "1.txt").unlink()
+    recipe.interrupt_at, recipe.calls = "", []
+    run_pipeline(source, out, settings(), stages=recipe.stages)
+    assert recipe.calls == ["frames", "frame 1", "frame 2", "frame 3", "total"]
+    assert [frame["square"] for frame in read_json(out / "frames" / "frames.json")["frames"]] == [0, 1, 4, 9]
+
+
+def test_the_log_of_frames_is_appended_to_and_half_a_line_counts_as_no_frame(tmp_path: Path):
+    staging = Staging(tmp_path, "s", "key")
+    log = staging.folder / ".frames.jsonl"
+    for index in range(3):
+        path = write_bytes(staging.folder / f"{index}.txt", b"x")
+        before = log.read_bytes()
+        staging.frame_done(f"{index}", [path])
+        assert log.read_bytes().startswith(before) and len(log.read_bytes()) - len(before) < 60
+    log.write_bytes(log.read_bytes()[:-9])
+    again = Staging(tmp_path, "s", "key")
+    assert again.done_frames == [{"name": "0"}, {"name": "1"}]
+    again.frame_done("2", [staging.folder / "2.txt"])
+    assert Staging(tmp_path, "s", "key").done_names == {"0", "1", "2"}
+    assert Staging(tmp_path, "s", "another key").num_done == 0
+
+
+@pytest.mark.parametrize("place", ["", "images", "gt"])
+def test_an_output_folder_among_the_photos_themselves_is_refused(source: Path, place: str):
+    with pytest.raises(InputError, match="apart from the photos"):
+        run_pipeline(source, source / place, settings(), stages=Recipe().stages)
+    assert [path.name for path in source.iterdir()] == ["a.jpg"]
+
+
+def test_photos_where_an_artefact_would_replace_them_are_refused(tmp_path: Path):
+    photos = tmp_path / "project" / "frames"
+    photos.mkdir(parents=True)
+    (photos / "a.jpg").write_bytes(b"mine")
+    with pytest.raises(InputError, match="no artefact would replace"):
+        run_pipeline(photos, tmp_path / "project", settings(), stages=Recipe().stages)
+    assert (photos / "a.jpg").read_bytes() == b"mine"
+
+
+def test_changed_cameras_beside_a_folder_of_images_run_everything(tmp_path: Path):
+    """A rig's cameras.json may lie one folder above its pictures; ingest reads it there, so its contents count."""
+    images = tmp_path / "rig" / "images"
+    images.mkdir(parents=True)
+    (images / "a.jpg").write_bytes(b"a")
+    (images / "notes.txt").write_text("never read")
+    (images.parent / "cameras.json").write_text("{}")
+    recipe, out = Recipe(), tmp_path / "out"
+    run_pipeline(images, out, settings(), stages=recipe.stages)
+    assert set(read_json(out / "run.json")["inputs_sha256"]) == {"a.jpg", "../cameras.json"}
+    (images.parent / "cameras.json").write_text('{"cameras": {}}')
+    assert states(run_pipeline(images, out, settings(), stages=recipe.stages)) == ["ran"] * 3
+    (images / "notes.txt").write_text("changed, and still never read")
+    assert states(run_pipeline(images, out, settings(), stages=recipe.stages)) == ["done before"] * 3
+
+
+def test_cameras_given_by_name_are_hashed_and_reach_the_stages(source: Path, tmp_path: Path):
+    cameras, seen = tmp_path / "calibration.json", []
+    cameras.write_text("{}")
+
+    def count(job: Job, staging: Staging) -> str:
+        seen.append(job.cameras)
+        write_json(staging.folder / "count.json", {"count": 1})
+        return "counted"
+
+    stages = [dataclasses.replace(Recipe().stages[0], run=count)]
+    run_pipeline(source, tmp_path / "out", settings(), cameras=cameras, stages=stages)
+    assert seen == [cameras.resolve()]
+    cameras.write_text("{ }")
+    assert states(run_pipeline(source, tmp_path / "out", settings(), cameras=cameras, stages=stages)) == ["ran"]
+    with pytest.raises(InputError, match="no such file"):
+        run_pipeline(source, tmp_path / "out", settings(), cameras=tmp_path / "none.json", stages=stages)
+
+
+def test_an_unreadable_photo_is_hashed_as_such_and_does_not_stop_the_run(source: Path, monkeypatch):
+    from studio import artifacts
+
+    (source / "b.jpg").write_bytes(b"good")
+    whole = artifacts.sha256_of
+
+    def refused(path: Path) -> str:
+        if path.name == "a.jpg":
+            raise PermissionError(13, "Permission denied", str(path))
+        return whole(path)
+
+    monkeypatch.setattr(artifacts, "sha256_of", refused)
+    assert hash_source(source, None, RunSettings().capture) == {"a.jpg": "unreadable", "b.jpg": hashlib.sha256(b"good").hexdigest()}
+    assert hash_files([source / "gone.jpg"], base=source) == {"gone.jpg": "unreadable"}
+
+
+def test_a_run_of_some_stages_keeps_the_record_of_the_whole_run(source: Path, tmp_path: Path):
+    recipe, out = Recipe(), tmp_path / "out"
+    run_pipeline(source, out, settings(height=321), stages=recipe.stages)
+    whole = read_json(out / "run.json")
+    run_pipeline(source, out, settings(height=5), stages=recipe.stages, only=["count"])
+    record = read_json(out / "run.json")
+    assert {name: value for name, value in record.items() if name != "later_runs"} == whole
+    (later,) = record["later_runs"]
+    assert later["only"] == ["count"] and later["settings"]["sweep"]["height"] == 5 and later["finished"]
+    assert [stage["name"] for stage in later["stages"]] == ["count"]
+
+
+def test_a_stamp_knows_which_of_its_inputs_changed_since(source: Path, tmp_path: Path):
+    recipe, out = Recipe(), tmp_path / "out"
+    run_pipeline(source, out, settings(), stages=recipe.stages)
+    assert changed_since(out, "frames") == []
+    write_json(out / "count.json", {"count": 1})
+    assert changed_since(out, "frames") == ["count.json"] and changed_since(out, "total") == []

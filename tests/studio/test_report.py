@@ -6,18 +6,23 @@ import base64
 import dataclasses
 import io
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from assets import load_head
 from assets.head_model import PARTS
-from render import Camera, Mesh
+from recon.avatar import Avatar
+from recon.capture import Capture
+from render import Camera, Mesh, look_at
+from render.head_pose import head_pose_seen
 from studio.charts import expression_charts, line_chart, yaw_chart
 from studio.report import write_report
 from studio.report_pictures import embed, shrink
-from studio.report_text import number
+from studio.report_text import number, scale_sentence
 from studio.wireframe import SUPERSAMPLE, draw_wireframe, quad_edges
 from tests.studio.conftest import SMALL
 
@@ -146,3 +151,50 @@ def test_line_chart_leaves_out_what_is_not_finite():
 )
 def test_numbers_are_set_with_a_real_minus_and_a_dash_for_unknown(value, digits: int, text: str):
     assert number(value, digits) == text
+
+
+def words(**changes) -> tuple[Capture, Avatar]:
+    """A capture and an avatar of which only the scale matters."""
+    capture = Capture(Path("x"), (), changes["capture"])
+    head = load_head()
+    avatar = object.__new__(Avatar)
+    object.__setattr__(avatar, "scale", changes["avatar"])
+    object.__setattr__(avatar, "head", head)
+    return capture, avatar
+
+
+@pytest.mark.parametrize(
+    ("capture", "avatar", "said"),
+    [
+        ("metric", "metric", "from the rig's cameras"),
+        ("relative", "metric", "between the pupils"),
+        ("relative", "relative", "average head"),
+    ],
+)
+def test_the_report_says_where_the_size_comes_from(capture: str, avatar: str, said: str):
+    sentence = scale_sentence(*words(capture=capture, avatar=avatar))
+    assert said in sentence and sentence.count("the rig's") == (1 if capture == "metric" else 0)
+
+
+def test_the_report_does_not_claim_a_baked_texture_that_is_flat_grey(small_run, tmp_path: Path):
+    bare = dataclasses.replace(SMALL, fit=dataclasses.replace(SMALL.fit, texture=False))
+    page = write_report(small_run[0], tmp_path / "r.html", bare).read_text(encoding="utf-8")
+    assert "the head is flat grey" in page and "Baked from the pictures" not in page
+    assert "Baked from the pictures" in (small_run[0] / "report.html").read_text(encoding="utf-8")
+
+
+def test_the_rows_of_the_sheets_are_the_kinds_of_pictures_that_are_there(run_copy: Path, tmp_path: Path):
+    whole = "Rows from top to bottom: render, control: depth, control: mediapipe_face, generated."
+    assert whole in (run_copy / "report.html").read_text(encoding="utf-8")
+    shutil.rmtree(run_copy / "render" / "beauty")
+    shutil.rmtree(run_copy / "control" / "depth")
+    page = write_report(run_copy, tmp_path / "r.html", SMALL).read_text(encoding="utf-8")
+    assert "Rows from top to bottom: control: mediapipe_face, generated." in page
+
+
+def test_a_camera_at_the_subjects_right_stands_at_the_right_end_of_the_yaw_chart():
+    """[C16]: at yaw +90 the camera stands at the subject's right (-X), which the chart draws at 342 of 360."""
+    yaw = head_pose_seen(look_at(np.array([-1.0, 0, 0]), np.zeros(3), fov_y_deg=30, width=9, height=9), np.eye(4)).yaw_deg
+    assert yaw == pytest.approx(90)
+    assert '<circle cx="342.0"' in yaw_chart([("right.jpg", yaw, "ok")])
+    assert "90 (at the right side)" in " ".join((yaw_chart.__doc__ or "").split())
