@@ -38,6 +38,6 @@ def demo_settings() -> RunSettings:
         capture=CaptureSettings(videos_beside_photos=False),
         sweep=SweepSettings(),
         control=ControlStageSettings(width=TINY_SIDE_PX, height=TINY_SIDE_PX),
-        generate=GenerateSettings(model="", controlnets=(), num_inference_steps=16, guidance_scale=2.0, device="cpu"),
+        generate=GenerateSettings(model="", controlnets=(), num_inference_steps=10, guidance_scale=1.5, device="cpu"),
         train=TrainSettings(enabled=True),
     )

@@ -88,9 +88,9 @@ class TrainSettings:
 
     enabled: bool = False
     """Train it, and generate with it."""
-    num_renders: int = 48
+    num_renders: int = 96
     """Pictures to train on, none of them a frame of the sweep."""
-    autoencoder_steps: int = 240
+    autoencoder_steps: int = 500
     """Steps of the autoencoder."""
     denoiser_steps: int = 340
     """Steps of UNet, text encoder and ControlNets."""

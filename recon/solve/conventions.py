@@ -66,7 +66,7 @@ def check_rig(problem: Problem, before: HeadState, started: Start, scales: Seque
     explained = found[best][0] < min(MAX_SHARE_OF_FACE, CONVINCING_SHARE * share)
     got = f"reprojection {px:.0f} px{'' if np.isfinite(share) else ', with the head behind the cameras'}"
     raise ConventionError(
-        expected="cameras that map the world to OpenCV camera axes: T_cam_world, +X right, +Y down, +Z forward",
+        expected="cameras that map the world to OpenCV camera axes (T_cam_world, world_to_camera: +X right, +Y down, +Z forward)",
         got=f"{got}; {found[best][1]:.1f} px if {MISTAKES[best].words}"
         if explained
         else f"{got}; no usual mistake in the axes explains it",

@@ -36,7 +36,7 @@ NARROW_SPAN_NOTE = (
 )
 BAD_FIT_NOTE = (
     "The head misses the detected faces by {:.0f} % of their size in half of the pictures or more: this head is not to be trusted. "
-    "Are all pictures of one person, and not mirrored or stretched?"
+    "Is what was detected in the pictures one person's face?"
 )
 # Rounds of fitting to landmarks and leaving out what does not fit.
 MAX_REJECTION_ROUNDS = 3
@@ -115,7 +115,7 @@ def _start(prepared: Prepared) -> Start:
         raise DegenerateGeometryError(
             expected="at least one picture whose face a head in front of its camera explains",
             got=f"{len(started.unposed)} pictures with a face, none of them so",
-            do="check the focal lengths of the cameras and that the pictures show a real face, not mirrored or stretched",
+            do="check the focal lengths of the cameras, and that what was detected in the pictures is a face",
         )
     return started
 

@@ -9,7 +9,7 @@ MAX_SHARE_OF_FACE = 0.035
 # ... and by this many times the typical view.
 MAX_TIMES_TYPICAL = 3.0
 # Where the typical view misses by more than this share, no view is out of line, but the capture as a whole is not to be trusted.
-BAD_CAPTURE_SHARE = 0.08
+BAD_CAPTURE_SHARE = 0.05
 
 
 def misfitting_views(residual_px: np.ndarray, face_px: np.ndarray) -> np.ndarray:

@@ -65,7 +65,7 @@ def skin_texture(rng: np.random.Generator, size: int = 2048) -> np.ndarray:
         noise = cv2.GaussianBlur(rng.standard_normal((size, size)).astype(np.float32), (0, 0), sigma)
         picture += strength * noise / noise.std()
     for x, y, radius in zip(*rng.integers(0, size, (2, 6000)), rng.uniform(1, 4, 6000), strict=True):
-        cv2.circle(picture, (int(x), int(y)), int(radius), float(-40), -1, cv2.LINE_AA)
+        cv2.circle(picture, (int(x), int(y)), int(radius), (-40.0,), -1, cv2.LINE_AA)
     return np.clip(picture[..., None] + np.array([190.0, 150.0, 130.0]), 0, 255).astype(np.uint8)
 
 

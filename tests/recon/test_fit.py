@@ -48,9 +48,9 @@ def test_every_picture_comes_back_with_a_status_and_the_bad_one_says_why(few):
 
 def test_head_pose_of_each_photo_is_the_true_one(few):
     truth = {frame["file"]: np.array(frame["camera"]["world_to_camera"]) for frame in _truth() if "camera" in frame}
-    for view in few.views:
-        if view.camera is None or view.name not in truth:
-            continue
+    compared = [view for view in few.views if view.camera is not None and view.name in truth]
+    assert {view.name for view in compared} == set(FEW)
+    for view in compared:
         # The truth's world is the head frame, so yaw can be read off the direction of the head's +Z in the camera.
         forward = truth[view.name][:3, 2]
         yaw_deg = np.degrees(np.arctan2(forward[0], -forward[2]))

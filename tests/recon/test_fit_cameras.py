@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -52,6 +53,15 @@ def test_names_of_a_rig_tell_the_instants():
     names = ["smile_cam00.jpg", "neutral_cam00.jpg", "smile_cam03.jpg", "neutral_cam03.jpg"]
     views = [_rig_view(name, 20.0 * (k % 2)) for k, name in enumerate(names)]
     assert group_instants(views).tolist() == [1, 0, 1, 0]
+
+
+def test_rig_given_inverted_is_still_one_instant_so_that_the_fit_can_notice():
+    # Inverted, all cameras that look at one point from one distance have the same centre.
+    views = [_rig_view(f"IMG_{k}.jpg", 20.0 * k) for k in range(3)]
+    cameras = [dataclasses.replace(view.camera, T_cam_world=np.linalg.inv(view.camera.T_cam_world)) for view in views if view.camera]
+    np.testing.assert_allclose([camera.position_world for camera in cameras], [cameras[0].position_world] * 3, atol=1e-9)
+    inverted = [dataclasses.replace(view, camera=camera) for view, camera in zip(views, cameras, strict=True)]
+    assert group_instants(inverted).tolist() == [0, 0, 0]
 
 
 @pytest.mark.parametrize(("angles", "instants"), [((0.0, 20.0, 40.0), [0, 0, 0]), ((0.0, 20.0, 0.0), [0, 1, 2])])
