@@ -90,9 +90,9 @@ class TrainSettings:
     """Train it, and generate with it."""
     num_renders: int = 96
     """Pictures to train on, none of them a frame of the sweep."""
-    autoencoder_steps: int = 500
+    autoencoder_steps: int = 340
     """Steps of the autoencoder."""
-    denoiser_steps: int = 340
+    denoiser_steps: int = 240
     """Steps of UNet, text encoder and ControlNets."""
     seed: int = 0
 

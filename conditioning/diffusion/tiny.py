@@ -38,9 +38,9 @@ class TrainingSample:
 
 @dataclasses.dataclass(frozen=True)
 class TinySettings:
-    autoencoder_steps: int = 500
+    autoencoder_steps: int = 340
     """Steps of the autoencoder; the step counts are fixed, so the result does not depend on how busy the machine is."""
-    denoiser_steps: int = 340
+    denoiser_steps: int = 240
     """Steps of UNet, text encoder and ControlNets together."""
     autoencoder_batch: int = 2
     """Whole pictures; twice as many of the small squares that it begins with."""
@@ -120,11 +120,19 @@ def train_tiny(
         denoiser_loss=_ends(losses[1]),
         size_mb=sum(path.stat().st_size for path in beside.rglob("*.safetensors")) / 1e6,
     )
-    described = {**dataclasses.asdict(report), "statement": report.statement, "settings": dataclasses.asdict(settings)}
-    (beside / "tiny.json").write_text(json.dumps(described, indent=1, default=str), encoding="utf-8")
+    (beside / "tiny.json").write_text(json.dumps(_described(report, out_dir, settings), indent=1), encoding="utf-8")
     shutil.rmtree(out_dir, ignore_errors=True)
     beside.replace(out_dir)
     return report
+
+
+def _described(report: TinyReport, out_dir: Path, settings: TinySettings) -> dict[str, object]:
+    """What tiny.json says; folders relative to it, so that the checkpoint can be moved."""
+    folders = {
+        "model": report.model.relative_to(out_dir).as_posix(),
+        "controlnets": [folder.relative_to(out_dir).as_posix() for folder in report.controlnets],
+    }
+    return {**dataclasses.asdict(report), **folders, "statement": report.statement, "settings": dataclasses.asdict(settings)}
 
 
 def _train_and_save(
