@@ -19,7 +19,7 @@ from studio.artifacts import plain, read_json, read_stamp
 from studio.capture_file import read_capture
 from studio.charts import expression_charts, line_chart, yaw_chart
 from studio.doctor import own_version, package_versions
-from studio.report_pictures import MAX_SHOWN_VIEWS, Picture, read_small, texture_pictures, view_pictures
+from studio.report_pictures import MAX_SHOWN_VIEWS, Picture, read_small, strip, texture_pictures, view_pictures
 from studio.settings import RunSettings
 
 TEMPLATE = "report.html.jinja"
@@ -76,6 +76,8 @@ def write_report(
 ) -> Path:
     """Read the artefacts of an output folder and write the page to `path`; whatever stage has not run is left out of it.
 
+    The page's first row of pictures goes beside it as strip.jpg.
+
     Raises ArtifactError where capture.json, the avatar or the sweep are absent or broken.
     """
     import recon
@@ -88,12 +90,13 @@ def write_report(
     views = view_rows(avatar, capture, progress)
     sheets = sweep_sheets(out, avatar, sweep, settings, with_frames=bool(frames_record)) if sweep else []
     charts, unseen = expression_charts([view.weights for view in avatar.views])
+    hero = hero_pictures(out, avatar, capture, sweep, with_frames=bool(frames_record))
     page = _render_page(
         title=capture.source.name,
         lead=report_text.lead(capture, avatar),
         facts=[Line(*fact) for fact in report_text.facts(avatar, evaluation)],
         notes=list(dict.fromkeys((*capture.notes, *avatar.notes))),
-        hero=hero_pictures(out, avatar, capture, sweep, with_frames=bool(frames_record)),
+        hero=hero,
         statements=[Line(*item) for item in report_text.statements(out, capture, avatar, settings, frames_record)],
         views=views,
         hidden_views=sum(bool(row.status == "ok" and not row.pictures) for row in views),
@@ -112,6 +115,8 @@ def write_report(
         versions_text="\n".join(f"{name} {version}" for name, version in package_versions().items()),
         version=own_version(),
     )
+    if hero:
+        write_bytes(path.with_name("strip.jpg"), strip(hero))
     return write_bytes(path, page.encode())
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import dataclasses
 import io
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -114,6 +115,20 @@ def read_small(path: Path, alt: str, caption: str = "", *, longest_px: int) -> P
             return embed(np.asarray(picture.convert("RGB")), alt, caption, longest_px=longest_px)
     except (OSError, ValueError):
         return None
+
+
+def strip(pictures: Sequence[Picture], height_px: int = 320, gap_px: int = 6) -> bytes:
+    """A JPEG of the pictures side by side on white, all of one height; small ones are enlarged by whole pixels, without smoothing."""
+    tiles: list[np.ndarray] = []
+    for picture in pictures:
+        rgb = np.asarray(Image.open(io.BytesIO(base64.b64decode(picture.uri.split(",", 1)[1]))).convert("RGB"))
+        width = max(1, round(rgb.shape[1] * height_px / rgb.shape[0]))
+        grows = rgb.shape[0] < height_px
+        tiles.append(cv2.resize(rgb, (width, height_px), interpolation=cv2.INTER_NEAREST if grows else cv2.INTER_AREA))
+        tiles.append(np.full((height_px, gap_px, 3), 255, np.uint8))
+    buffer = io.BytesIO()
+    Image.fromarray(np.hstack(tiles[:-1])).save(buffer, "JPEG", quality=JPEG_QUALITY, optimize=True)
+    return buffer.getvalue()
 
 
 def texture_pictures(avatar: Avatar) -> list[Picture]:

@@ -198,3 +198,11 @@ def test_a_camera_at_the_subjects_right_stands_at_the_right_end_of_the_yaw_chart
     assert yaw == pytest.approx(90)
     assert '<circle cx="342.0"' in yaw_chart([("right.jpg", yaw, "ok")])
     assert "90 (at the right side)" in " ".join((yaw_chart.__doc__ or "").split())
+
+
+def test_strip_beside_the_page_shows_every_stage_at_one_height(small_run, tmp_path):
+    write_report(small_run[0], tmp_path / "r.html", SMALL)
+    with Image.open(tmp_path / "strip.jpg") as strip:
+        assert strip.height == 320
+        # Photo, mesh over it, render, two control pictures, generated frame; all square, five gaps between them.
+        assert strip.width == 6 * 320 + 5 * 6
