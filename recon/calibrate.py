@@ -18,6 +18,7 @@ from assets.errors import DetectionError
 from assets.head_model import PARTS, REGIONS, HeadModel
 from assets.heads import load_head
 from assets.landmarks import LandmarkEmbedding, save_embedding
+from assets.mediapipe_edges import mediapipe_face_edges
 from recon.calibrate_skin import chart_of, jaw_share, paint_skin
 from recon.capture import View
 from recon.detect import NUM_LANDMARKS, SCHEME, detect
@@ -105,8 +106,8 @@ def calibrate_embedding(
     """The mediapipe478 embedding of a head from `settings.num_heads` rendered pictures; deterministic for a seed.
 
     Per landmark the geometric median of its places on the average head, put on the part where it belongs (upper and lower
-    lip apart, irises on the eyeballs, everything else on the skin); `spread_mm` is the median distance from there, inf where no picture
-    gave a place.
+    lip apart, irises on the eyeballs, everything else on the skin); the outline of the face by `outline_places`. `spread_mm` is the
+    median distance of the places from there, inf where no picture gave a place.
     `textures` (H, W, 3) uint8 in the head's UV chart replace the painted skins. Raises DetectionError where the detector
     sees too few faces, as with a head whose shapes or parts are broken.
     """
@@ -119,7 +120,7 @@ def calibrate_embedding(
             do="look at the head with `recon render`; its shapes or parts may be broken",
         )
     partner = mirror_landmarks(seen[:NUM_MIRRORED]) if settings.symmetric else None
-    return embedding_of(head, np.array([sighting.points for sighting in seen]), partner)
+    return embedding_of(head, np.array([sighting.points for sighting in seen]), partner, outline_places(head, seen))
 
 
 def sight_heads(
@@ -247,13 +248,60 @@ def cast_back(
 # --- From many places to one ----------------------------------------------------------------------------------------
 
 
-def embedding_of(head: HeadModel, points: np.ndarray, partner: np.ndarray | None = None) -> LandmarkEmbedding:
+def outline_landmarks() -> np.ndarray:
+    """The 36 landmarks of the face's outline, ascending."""
+    return np.unique([pair for line in mediapipe_face_edges() if line.part == "oval" for pair in line.pairs])
+
+
+def outline_places(head: HeadModel, sightings: Sequence[Sighting]) -> np.ndarray:
+    """(36, 3) places on the average head of `outline_landmarks()`, by least reprojection error instead of casting back.
+
+    The outline lies where the surface turns away: a ray there meets the surface at a grazing angle, if at all, and the mean of
+    what it meets lies well inside the face. The surface point that projects nearest to the detections of all pictures does not
+    suffer from that. Candidates are the skin's vertices and points inside its triangles; distances are in metres at the head.
+    """
+    landmarks = outline_landmarks()
+    triangles = allowed_surfaces(head)[0][1]
+    corners = head.triangles[triangles]
+    best = _nearest_in_pictures(sightings, landmarks, np.unique(corners)[:, None], np.ones(1))
+    vertices = np.unique(corners)[best]
+    inside = np.array([(i, j, 6 - i - j) for i in range(7) for j in range(7 - i)]) / 6
+    places = np.zeros((len(landmarks), 3))
+    for row, vertex in enumerate(vertices):
+        around = corners[(corners == vertex).any(1)]
+        candidates = np.repeat(around, len(inside), 0)
+        shares = np.tile(inside, (len(around), 1))
+        chosen = _nearest_in_pictures(sightings, landmarks[row : row + 1], candidates, shares)[0]
+        places[row] = shares[chosen] @ head.vertices[candidates[chosen]]
+    return places
+
+
+def _nearest_in_pictures(sightings: Sequence[Sighting], landmarks: np.ndarray, corners: np.ndarray, shares: np.ndarray) -> np.ndarray:
+    """(L,) index of the candidate (C, k) vertices, mixed by `shares` (k,) or (C, k), whose pictures lie nearest to the landmarks."""
+    cost = np.zeros((len(landmarks), len(corners)))
+    for sighting in sightings:
+        if sighting.landmarks_px is None:
+            continue
+        points = (sighting.vertices[corners] * np.broadcast_to(shares, corners.shape)[..., None]).sum(1)
+        pixels, depth = sighting.camera.project(points.astype(np.float64))
+        away_px = np.linalg.norm(sighting.landmarks_px[landmarks][:, None] - pixels, axis=-1)
+        cost += away_px * depth / sighting.camera.K[0, 0]
+    return cost.argmin(1)
+
+
+def embedding_of(
+    head: HeadModel, points: np.ndarray, partner: np.ndarray | None = None, outline: np.ndarray | None = None
+) -> LandmarkEmbedding:
     """The embedding from places (N pictures, 478, 3) on the average head, nan where not seen.
+
+    `outline` (36, 3) of `outline_places` stands in for the places of `outline_landmarks()`.
 
     With `partner` (478,) of `mirror_landmarks` each landmark is averaged with the mirrored place of its partner. A landmark
     that no picture shows keeps its partner's mirrored place, or else any, and a spread of inf.
     """
     centres = np.array([_geometric_median(points[:, landmark]) for landmark in range(NUM_LANDMARKS)])
+    if outline is not None:
+        centres[outline_landmarks()] = outline
     if partner is not None:
         mirrored = centres[partner] * (-1.0, 1.0, 1.0)
         centres = np.where(np.isnan(centres), mirrored, np.where(np.isnan(mirrored), centres, (centres + mirrored) / 2))

@@ -35,12 +35,18 @@ INTERPUPILLARY_RANGE_MM = (40.0, 90.0)
 """Children of five have 40, almost all adults 45 to 80 (Dodgson, 2004); what lies outside is in another unit or a slip."""
 
 
+NO_PARALLAX_NOTE = (
+    "The cameras are known, but no two pictures of them show the head at one instant: size and place of the head are a guess, and wrong "
+    "cameras would go unnoticed. Add pictures that several cameras took at once."
+)
+
+
 @dataclasses.dataclass(frozen=True)
 class FitSettings:
     """What `fit` does."""
 
     head: str = "anny"
-    """Head model to fit: a name that `--head` knows."""
+    """Head model to fit; "anny" is the one there is."""
     preset: Literal["full", "fast"] = "full"
     """full: flow down to 0.7 mm texels; fast: stops at 1 mm, about half the time."""
     use_dense: bool = True
@@ -114,13 +120,16 @@ def assemble(capture: Capture, prepared: Prepared, solution: Solution, embedding
     if prepared.is_rig:
         rest = T_world_recentred(state, resting_instant(prepared, state, solution.registered), middle)
     notes = [*capture.notes, *solution.notes]
+    is_metric = _is_measured(solution) if prepared.is_rig else settings.interpupillary_mm > 0
+    if prepared.is_rig and not is_metric:
+        notes.append(NO_PARALLAX_NOTE)
     if len(solution.registered) == 1 and ONE_PHOTO_NOTE not in notes:
         notes.append(ONE_PHOTO_NOTE)
     return Avatar(
         head=head,
         identity_coeffs=coeffs,
         offsets=(size * neutral - head.neutral(coeffs)).astype(np.float32),
-        scale="metric" if prepared.is_rig or settings.interpupillary_mm > 0 else "relative",
+        scale="metric" if is_metric else "relative",
         T_world_head=rest,
         landmarks=embedding,
         albedo_srgb=np.full((512, 512, 3), 160, np.uint8),
@@ -130,6 +139,12 @@ def assemble(capture: Capture, prepared: Prepared, solution: Solution, embedding
         notes=tuple(notes),
         expression_scale=size,
     )
+
+
+def _is_measured(solution: Solution) -> bool:
+    """Whether some instant of a rig was seen by two cameras: one camera alone cannot tell a small head from a near one."""
+    instants = [solution.problem.views[index].instant for index in solution.registered]
+    return len(set(instants)) < len(instants)
 
 
 def _metric_factor(head: HeadModel, neutral: np.ndarray, settings: FitSettings, is_rig: bool) -> float:

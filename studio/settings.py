@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -34,8 +35,9 @@ def expression_weights(name: str) -> Mapping[str, float]:
         return EXPRESSIONS[name]
     if name in ARKIT_BLENDSHAPES:
         return {name: 1.0}
+    near = difflib.get_close_matches(name, [*EXPRESSIONS, *ARKIT_BLENDSHAPES], 1, 0.0)[0]
     raise RangeError(
-        expected=f"an expression out of {', '.join(EXPRESSIONS)}, or an ARKit blendshape name", got=repr(name), do="correct the name"
+        expected=f"an expression out of {', '.join(EXPRESSIONS)}, or an ARKit blendshape name", got=repr(name), do=f"did you mean {near!r}?"
     )
 
 
