@@ -15,7 +15,7 @@ from assets.errors import RangeError
 from recon import FitSettings, fit
 from recon.avatar import Avatar
 from recon.capture import Capture
-from recon.fitting import ONE_PHOTO_NOTE, _with_texture, assemble
+from recon.fitting import NO_PARALLAX_NOTE, ONE_PHOTO_NOTE, _with_texture, assemble
 from recon.solve.pipeline import Solution
 from recon.solve.prepare import Prepared
 from recon.solve.start import empty_state
@@ -69,6 +69,15 @@ def test_a_rigs_avatar_poses_each_view_as_the_solver_did_whatever_the_solved_sca
         T = solution.state.T_world_head(solution.problem.views[index].instant)
         expected = solution.problem.posed(solution.state)[index] @ T[:3, :3].T + T[:3, 3]
         np.testing.assert_allclose(avatar.pose_view(view).vertices, expected, atol=2e-6)
+
+
+def test_a_rig_of_which_no_two_cameras_saw_one_instant_is_not_called_metric(person):
+    prepared = prepare_person(person, rig=True)
+    both = solution_of(prepared, log_scale=0.0)
+    assert both.problem.views[0].instant == both.problem.views[1].instant
+    assert assembled(prepared, both, person).scale == "metric"
+    alone = assembled(prepared, dataclasses.replace(both, registered=[0]), person)
+    assert alone.scale == "relative" and NO_PARALLAX_NOTE in alone.notes
 
 
 @pytest.mark.parametrize("interpupillary_mm", [0.0, 50.0, 75.0])
