@@ -14,8 +14,8 @@ from assets.errors import ShapeError
 PARTS: tuple[str, ...] = ("background", "skin", "eye_left", "eye_right", "teeth_upper", "teeth_lower", "tongue", "mouth_socket", "lashes")
 """Part ids: the index in this tuple; 0 is what no triangle has."""
 
-REGIONS: tuple[str, ...] = ("none", "face", "ears", "scalp", "neck")
-"""Vertex regions of the skin: the index in this tuple; 0 for everything that is not skin."""
+REGIONS: tuple[str, ...] = ("none", "face", "ears", "scalp", "neck", "iris")
+"""Vertex regions: the index in this tuple. Skin has face, ears, scalp or neck; eyeballs have iris where iris or pupil is; 0 elsewhere."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -60,6 +60,9 @@ class HeadModel:
     """(3,) float32: the point about which the head turns on the neck."""
     mirror_vertices: np.ndarray
     """(V,) int32: for each vertex the one at its mirror place (x -> -x) on the average head."""
+    blendshape_residuals: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(len(ARKIT_BLENDSHAPES), np.float32))
+    """(52,) float32: what a mapping onto the head's own expression basis could not reproduce of each ARKit shape, relative to
+    that shape's motion (0 exact, 1 nothing of it); 0 throughout where the shapes are the head's own."""
 
     @property
     def num_vertices(self) -> int:
@@ -73,6 +76,12 @@ class HeadModel:
     def topology_hash(self) -> str:
         """First 12 hex digits of the SHA-256 of the triangles: the key of embeddings and calibrations."""
         return hashlib.sha256(np.ascontiguousarray(self.triangles, np.int32).tobytes()).hexdigest()[:12]
+
+    def iris_centres(self, vertices: np.ndarray | None = None) -> np.ndarray:
+        """(2, 3) means of the subject's left and right iris vertices, default on the average head; they turn with the gaze."""
+        points = self.vertices if vertices is None else vertices
+        iris = self.vertex_regions == REGIONS.index("iris")
+        return np.stack([points[iris & (self.vertex_parts == PARTS.index(part))].mean(0) for part in ("eye_left", "eye_right")])
 
     def eye_centres(self, neutral: np.ndarray | None = None) -> np.ndarray:
         """(2, 3) centres of the subject's left and right eyeball for a neutral (V, 3), default the average head."""
@@ -108,6 +117,7 @@ def check_head(head: HeadModel) -> HeadModel:
         "blendshape_deltas": ((NUM_BLENDSHAPES, num_v, 3), np.float32),
         "neck_joint": ((3,), np.float32),
         "mirror_vertices": ((num_v,), np.int32),
+        "blendshape_residuals": ((NUM_BLENDSHAPES,), np.float32),
     }
     for field, (shape, dtype) in wanted.items():
         array = getattr(head, field)
