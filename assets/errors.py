@@ -51,3 +51,7 @@ class DegenerateGeometryError(ReconError):
 
 class ArtifactError(ReconError):
     """A named artefact of an earlier stage is absent, broken, or of another schema version."""
+
+
+class LicenceError(ReconError):
+    """A part does not allow the use that was asked for."""

@@ -18,6 +18,11 @@ REGIONS: tuple[str, ...] = ("none", "face", "ears", "scalp", "neck", "iris")
 """Vertex regions: the index in this tuple. Skin has face, ears, scalp or neck; eyeballs have iris where iris or pupil is; 0 elsewhere."""
 
 
+IDENTITY_RANGE = 3.0
+"""Identity coefficients beyond this many standard deviations, either way, leave what the heads were made for: 0.3 % of people
+lie beyond it in any one mode. The default head's sliders end at 4 deviations or more, its gender and origins at 2."""
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class HeadModel:
     """A parametric head: neutral = vertices + identity_coeffs . identity_basis, in the head frame.
@@ -75,7 +80,7 @@ class HeadModel:
     @property
     def topology_hash(self) -> str:
         """First 12 hex digits of the SHA-256 of the triangles: the key of embeddings and calibrations."""
-        return hashlib.sha256(np.ascontiguousarray(self.triangles, np.int32).tobytes()).hexdigest()[:12]
+        return topology_hash(self.triangles)
 
     def iris_centres(self, vertices: np.ndarray | None = None) -> np.ndarray:
         """(2, 3) means of the subject's left and right iris vertices, default on the average head; they turn with the gaze."""
@@ -98,8 +103,29 @@ class HeadModel:
         used = np.flatnonzero(vector)
         return np.tensordot(vector[used], self.blendshape_deltas[used], 1).astype(np.float32)
 
+    def expression_offsets_batch(self, weights: np.ndarray) -> np.ndarray:
+        """(N, V, 3) float32 displacements for (N, 52) weights in the order of ARKIT_BLENDSHAPES; raises ShapeError.
+
+        One matrix product; shapes that no row uses are left out of it.
+        """
+        rows = np.asarray(weights, np.float32)
+        if rows.ndim != 2 or rows.shape[1] != len(ARKIT_BLENDSHAPES):
+            raise ShapeError(
+                expected=f"weights of shape (N, {len(ARKIT_BLENDSHAPES)}), one row for each expression",
+                got=f"an array of shape {rows.shape}",
+                do="stack BlendshapeWeights.vector() of each expression",
+            )
+        used = np.flatnonzero(rows.any(0))
+        columns = self.blendshape_deltas[used].reshape(len(used), 3 * self.num_vertices)
+        return (rows[:, used] @ columns).reshape(len(rows), self.num_vertices, 3)
+
 
 NUM_BLENDSHAPES = len(ARKIT_BLENDSHAPES)
+
+
+def topology_hash(triangles: np.ndarray) -> str:
+    """First 12 hex digits of the SHA-256 of (F, 3) triangles as little-endian int32."""
+    return hashlib.sha256(np.ascontiguousarray(triangles, np.int32).tobytes()).hexdigest()[:12]
 
 
 def check_head(head: HeadModel) -> HeadModel:

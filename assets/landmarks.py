@@ -7,20 +7,24 @@ from pathlib import Path
 
 import numpy as np
 
-from assets.cache import write_arrays
-from assets.errors import ConventionError, MissingAssetError, ShapeError
-from assets.head_model import HeadModel
+from assets.detector_model import DetectorModel, load_detector_model
+from assets.errors import MissingAssetError, ShapeError
+from assets.head_model import PARTS, HeadModel
+from assets.landmark_schemes import scheme_points, scheme_size, scheme_table
 
-SCHEME_SIZES = {"mediapipe478": 478, "ibug68": 68}
-"""Number of landmarks of each scheme."""
+SPREAD_FACTOR = 0.833
+"""From the root of a covariance's trace to the median length: that of a round Gaussian is 1.177 standard deviations."""
+
+NEIGHBOURHOOD_M = 0.02
+"""Triangles further than this from the mean of some points are not looked at for its place on the surface."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class LandmarkEmbedding:
-    """Each landmark as a point on a triangle, found by rendering, detecting and ray-casting back (recon/calibrate.py)."""
+    """Each landmark as a point on a triangle, from a detector's calibration on the head (recon/calibrate.py)."""
 
     scheme: str
-    """"mediapipe478" or "ibug68"."""
+    """One of assets.landmark_schemes.SCHEMES."""
     topology_hash: str
     """HeadModel.topology_hash of the head that it belongs to."""
     triangle_index: np.ndarray
@@ -28,7 +32,7 @@ class LandmarkEmbedding:
     barycentric: np.ndarray
     """(L, 3) float32, sums to 1."""
     spread_mm: np.ndarray
-    """(L,) float32: typical distance of the detector's point from this one, in mm on the surface; inf where never seen."""
+    """(L,) float32: typical distance of the detector's point from this one, in mm in frontal pictures; inf where never seen."""
 
     def points(self, vertices: np.ndarray, triangles: np.ndarray) -> np.ndarray:
         """(L, 3) positions on posed vertices (V, 3)."""
@@ -36,60 +40,81 @@ class LandmarkEmbedding:
         return np.einsum("lk,lkc->lc", self.barycentric.astype(vertices.dtype), corners)
 
 
-DATA_DIR = Path(__file__).parent / "data"
-"""Where the embeddings that come with the package lie."""
+def load_embedding(head: HeadModel, scheme: str = "mediapipe478", *, folder: Path | None = None) -> LandmarkEmbedding:
+    """The landmarks of a scheme on a head, subdivided or not: where the detector sees them from the front.
 
-
-def embedding_path(head: HeadModel, scheme: str = "mediapipe478", *, folder: Path = DATA_DIR) -> Path:
-    """The embedding's file, named after the head, its topology and the scheme."""
-    return folder / f"{head.name}-{head.topology_hash}.{scheme}.npz"
-
-
-def load_embedding(head: HeadModel, scheme: str = "mediapipe478", *, folder: Path = DATA_DIR) -> LandmarkEmbedding:
-    """The landmarks of a scheme on a head.
-
-    Raises MissingAssetError where none was made for the head's topology, ShapeError where the file does not fit the head.
+    Taken from the frontal bin (|yaw| <= 15 degrees) of the head's calibration with the bundled detector, or with `tasks` where
+    there is no other; of `folder` alone where one is given. A point that is the mean of several of mediapipe478 becomes the
+    surface point nearest to their mean on the average head. Raises RangeError for an unknown scheme, MissingAssetError where the
+    head's topology was never calibrated, ArtifactError or ShapeError where the file does not fit the head.
     """
-    path = embedding_path(head, scheme, folder=folder)
-    if not path.is_file():
-        raise MissingAssetError(
-            expected=f"the {scheme} landmarks of head {head.name!r} in {path}",
-            got="no such file",
-            do=f"run: python -m recon.calibrate --head {head.name}",
-        )
-    with np.load(path, allow_pickle=False) as arrays:
-        embedding = LandmarkEmbedding(
-            scheme=scheme,
-            topology_hash=head.topology_hash,
-            triangle_index=arrays["triangle_index"].astype(np.int32),
-            barycentric=arrays["barycentric"].astype(np.float32),
-            spread_mm=arrays["spread_mm"].astype(np.float32),
-        )
+    scheme_table(scheme)
+    try:
+        model = load_detector_model(head, "bundled", folder=folder)
+    except MissingAssetError as missing:
+        try:
+            model = load_detector_model(head, "tasks", folder=folder)
+        except MissingAssetError:
+            raise missing from None
+    return embedding_of(head, model, scheme)
+
+
+def embedding_of(head: HeadModel, model: DetectorModel, scheme: str = "mediapipe478") -> LandmarkEmbedding:
+    """The landmarks of a scheme from a calibration on the same topology, at yaw 0."""
+    frontal = len(model.yaw_bins_deg) // 2
+    spread_mm = SPREAD_FACTOR * np.sqrt(np.trace(model.covariance_mm2[frontal], axis1=1, axis2=2))
+    spread_mm = np.where(model.detection_rate[frontal] > 0, spread_mm, np.inf)
+    index, barycentric = model.triangle_index[frontal], model.barycentric[frontal]
+    if scheme != "mediapipe478":
+        index, barycentric = _places_of_means(head, model.points(head.vertices, head.triangles, 0.0), index, barycentric, scheme)
+        spread_mm = scheme_points(scheme, spread_mm[:, None])[:, 0]
+    embedding = LandmarkEmbedding(scheme, model.topology_hash, index, barycentric.astype(np.float32), spread_mm.astype(np.float32))
     return check_embedding(embedding, len(head.triangles))
 
 
-def save_embedding(head: HeadModel, embedding: LandmarkEmbedding, *, folder: Path = DATA_DIR) -> Path:
-    """Writes an embedding where `load_embedding` looks for it, and returns the file.
+def _places_of_means(
+    head: HeadModel, points: np.ndarray, index: np.ndarray, barycentric: np.ndarray, scheme: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """Triangles (L,) and barycentrics (L, 3) of a scheme whose points are single ones of 478 or means of several."""
+    sources = scheme_table(scheme).sources
+    places = [(index[source[0]], barycentric[source[0]]) for source in sources]
+    skin = np.flatnonzero(head.triangle_parts == PARTS.index("skin"))
+    for row, mean in enumerate(scheme_points(scheme, points)):
+        if len(sources[row]) > 1:
+            near = skin[np.linalg.norm(head.vertices[head.triangles[skin]].mean(1) - mean, axis=1) < NEIGHBOURHOOD_M]
+            chosen, weights = closest_on_triangles(mean.astype(np.float64), head.vertices[head.triangles[near]].astype(np.float64))
+            places[row] = (near[chosen], weights)
+    return np.array([place[0] for place in places], np.int32), np.array([place[1] for place in places], np.float32)
 
-    Raises ConventionError where it was made for another topology, ShapeError where its arrays do not fit.
+
+def closest_on_triangles(point: np.ndarray, corners: np.ndarray) -> tuple[int, np.ndarray]:
+    """Index of the triangle (T, 3, 3) that comes nearest to a point (3,), and the barycentrics (3,) of the nearest place on it.
+
+    In a triangle's plane where the foot of the perpendicular lies inside, else on the nearest side. Flat triangles are sides only.
     """
-    if embedding.topology_hash != head.topology_hash:
-        raise ConventionError(
-            expected=f"landmarks on the topology {head.topology_hash} of head {head.name!r}",
-            got=f"landmarks on {embedding.topology_hash}",
-            do="calibrate on the same head model that you save for",
-        )
-    check_embedding(embedding, len(head.triangles))
-    path = embedding_path(head, embedding.scheme, folder=folder)
-    arrays = {name: getattr(embedding, name) for name in ("triangle_index", "barycentric", "spread_mm")}
-    write_arrays(path, arrays)
-    return path
+    a, ab, ac = corners[:, 0], corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
+    gram = np.stack([np.stack([(ab * ab).sum(1), (ab * ac).sum(1)], -1), np.stack([(ab * ac).sum(1), (ac * ac).sum(1)], -1)], -1)
+    right = np.stack([(ab * (point - a)).sum(1), (ac * (point - a)).sum(1)], -1)
+    flat = np.linalg.det(gram) < 1e-20
+    gram[flat] = np.eye(2)
+    foot = np.linalg.solve(gram, right[..., None])[..., 0]
+    candidates = [np.stack([1 - foot.sum(1), foot[:, 0], foot[:, 1]], -1)]
+    for start, end in ((0, 1), (1, 2), (2, 0)):
+        side = corners[:, end] - corners[:, start]
+        share = np.clip(((point - corners[:, start]) * side).sum(1) / np.maximum((side * side).sum(1), 1e-20), 0, 1)
+        weights = np.zeros((len(corners), 3))
+        weights[:, start], weights[:, end] = 1 - share, share
+        candidates.append(weights)
+    weights = np.stack(candidates)
+    distance = np.linalg.norm(np.einsum("stk,tkc->stc", weights, corners) - point, axis=-1)
+    distance[0, flat | (candidates[0] < 0).any(1)] = np.inf
+    side, triangle = np.unravel_index(distance.argmin(), distance.shape)
+    return int(triangle), weights[side, triangle]
 
 
 def check_embedding(embedding: LandmarkEmbedding, num_triangles: int) -> LandmarkEmbedding:
     """Returns the embedding after checking its arrays against the scheme and the number of triangles; else ShapeError."""
-    count = len(embedding.triangle_index)
-    wanted = SCHEME_SIZES.get(embedding.scheme, count)
+    count, wanted = len(embedding.triangle_index), scheme_size(embedding.scheme)
     index, weights = embedding.triangle_index, embedding.barycentric
     sound = (
         count == wanted
@@ -105,6 +130,6 @@ def check_embedding(embedding: LandmarkEmbedding, num_triangles: int) -> Landmar
         raise ShapeError(
             expected=f"{wanted} {embedding.scheme} landmarks on {num_triangles} triangles, weights that sum to 1, spread_mm of 0 or more",
             got=f"triangle_index {index.shape}, barycentric {weights.shape}, spread_mm {embedding.spread_mm.shape} from {least}",
-            do="calibrate the embedding anew",
+            do="calibrate the head anew",
         )
     return embedding

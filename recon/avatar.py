@@ -9,12 +9,14 @@ from typing import Literal
 
 import numpy as np
 
+from assets.drawn import drawn_triangles
 from assets.errors import DegenerateGeometryError
-from assets.head_model import PARTS, HeadModel
+from assets.head_model import HeadModel
 from assets.landmarks import LandmarkEmbedding
+from assets.posing import personal_deltas, pose_vertices
 from recon.capture import ViewStatus
 from render.camera import Camera
-from render.head_pose import gaze_matrix, head_pose_matrix
+from render.head_pose import head_pose_matrix
 from render.mesh import Mesh
 from render.sweep import Frame, Gaze, HeadPose, Light
 
@@ -91,30 +93,39 @@ class Avatar:
         moved = near @ (self.neutral - self.head.vertices) / near.sum()
         return (self.head.neck_joint + moved).astype(np.float32)
 
-    def vertices(self, weights: Mapping[str, float] | None = None, gaze: Gaze | None = None) -> np.ndarray:
-        """(V, 3) float32 metres, head frame: expression added to the neutral, then both eyeballs turned by the gaze.
+    @functools.cached_property
+    def blendshape_deltas(self) -> np.ndarray:
+        """(52, V, 3) float32 metres at weight 1: the head model's shapes in this head's size, with blinks that close its eyes."""
+        return personal_deltas(self.head, self.neutral, scale=self.expression_scale)
 
-        `eyeLook*` weights and the gaze add up: the weights displace the eyeball's vertices first, the gaze turns the result.
-        Raises RangeError for an unknown name or a weight that is not finite.
+    def vertices(self, weights: Mapping[str, float] | None = None, gaze: Gaze | None = None) -> np.ndarray:
+        """(V, 3) float32 metres, head frame: the neutral with an expression and a gaze, lids kept outside the eyeballs.
+
+        `eyeLook*` weights and the gaze add up: the weights displace the eyeball's vertices first, the gaze turns the result
+        about the eyeballs' centres, and the lids follow it. Raises RangeError for an unknown name or a weight that is not finite.
         """
-        vertices = self.neutral + np.float32(self.expression_scale) * self.head.expression_offsets(weights or {})
-        return vertices if gaze is None or gaze == Gaze() else _turn_eyes(vertices, self.head, self.eye_centres, gaze)
+        yaw_deg, pitch_deg = (0.0, 0.0) if gaze is None else (gaze.yaw_deg, gaze.pitch_deg)
+        scale = self.expression_scale
+        return pose_vertices(
+            self.head, self.neutral, self.blendshape_deltas, weights or {}, yaw_deg=yaw_deg, pitch_deg=pitch_deg, scale=scale
+        )
 
     def pose(self, frame: Frame) -> Mesh:
         """The mesh of a sweep's frame in the world: expression, gaze, rigid turn about the neck joint, then T_world_head.
 
-        The head is cut at the neck and turns as one piece; a frame's head pose is relative to the avatar's rest pose.
+        Lashes are left out (assets/drawn.py). The head is cut at the neck and turns as one piece; a frame's head pose is relative
+        to the avatar's rest pose.
         """
         vertices = self.vertices(frame.weights, frame.gaze)
         if frame.head_pose != HeadPose():
             turn = head_pose_matrix(frame.head_pose)
             vertices = (vertices - self.neck_joint) @ turn.T + self.neck_joint
-        return self._mesh(transform_points(self.T_world_head, vertices))
+        return self._mesh(transform_points(self.T_world_head, vertices), drawn_triangles(self.head))
 
     def mesh(self, weights: Mapping[str, float] | None = None, frame: Literal["head", "world"] = "head") -> Mesh:
-        """The mesh with an expression, in the head frame or at the rest pose in the world."""
+        """The whole mesh, lashes included, with an expression, in the head frame or at the rest pose in the world."""
         vertices = self.vertices(weights)
-        return self._mesh(vertices if frame == "head" else transform_points(self.T_world_head, vertices))
+        return self._mesh(vertices if frame == "head" else transform_points(self.T_world_head, vertices), self.head.triangles)
 
     def pose_view(self, view: FittedView) -> Mesh:
         """The mesh as fitted to one picture of the capture, in the world; raises where the view was not registered."""
@@ -124,22 +135,13 @@ class Avatar:
                 got=f"view {view.name!r} with status {view.status!r} and no head pose",
                 do="choose another view, or look in the report why this one was not registered",
             )
-        return self._mesh(transform_points(view.T_world_head, self.vertices(view.weights)))
+        return self._mesh(transform_points(view.T_world_head, self.vertices(view.weights)), drawn_triangles(self.head))
 
-    def _mesh(self, vertices: np.ndarray) -> Mesh:
+    def _mesh(self, vertices: np.ndarray, triangles: np.ndarray) -> Mesh:
         head = self.head
-        return Mesh(vertices.astype(np.float32), head.triangles, head.uvs, head.triangle_uvs, head.triangle_parts)
+        return Mesh(vertices.astype(np.float32), triangles, head.uvs, head.triangle_uvs, head.triangle_parts)
 
 
 def transform_points(T_a_b: np.ndarray, points_b: np.ndarray) -> np.ndarray:
     """(..., 3) points of frame b expressed in frame a by the 4 x 4 matrix T_a_b."""
     return points_b @ T_a_b[:3, :3].T + T_a_b[:3, 3]
-
-
-def _turn_eyes(vertices: np.ndarray, head: HeadModel, centres: np.ndarray, gaze: Gaze) -> np.ndarray:
-    turn = gaze_matrix(gaze).astype(np.float32)
-    turned = vertices.copy()
-    for part, centre in zip(("eye_left", "eye_right"), centres, strict=True):
-        ball = head.vertex_parts == PARTS.index(part)
-        turned[ball] = (vertices[ball] - centre) @ turn.T + centre
-    return turned

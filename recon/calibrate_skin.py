@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from assets.blendshapes import ARKIT_BLENDSHAPES
-from assets.head_model import PARTS, HeadModel
+from assets.head_model import PARTS, REGIONS, HeadModel
 from render.mesh import vertex_normals
 from render.rasterize.embree import RayScene
 
@@ -44,6 +44,8 @@ class SkinChart:
     """(S, S, 3) float32, metres, head frame; 0 where unused."""
     hollow: np.ndarray
     """(S, S) float32: share of the sky that the surface does not see, 0 open to 1 closed."""
+    scalp: np.ndarray
+    """(S, S) float32: 1 where hair grows, 0 where it does not, a ramp in between."""
     mouth: np.ndarray
     """(38 or so, 3) points of the inner lip line, sorted by x."""
 
@@ -67,6 +69,7 @@ def chart_of(head: HeadModel, *, side: int = TEXTURE_SIDE) -> SkinChart:
         part_id=np.where(is_used, head.triangle_parts[triangle], 0).astype(np.uint8).reshape(side, side),
         position=spread(head.vertices),
         hollow=spread(_hollow(head)),
+        scalp=spread((head.vertex_regions == REGIONS.index("scalp")).astype(np.float32)),
         mouth=inner_lip_line(head),
     )
 
@@ -88,11 +91,14 @@ def inner_lip_line(head: HeadModel) -> np.ndarray:
     )
     edge_points = head.vertices[np.unique(edges[counts == 1])]
     in_front = edge_points[edge_points[:, 2] > 0.3 * head.vertices[:, 2].max()]
-    return in_front[np.argsort(in_front[:, 0])]
+    line = in_front[np.argsort(in_front[:, 0])]
+    # Points of the upper and lower lip alternate; their running mean is the line between them, without teeth.
+    padded = np.pad(line, ((2, 2), (0, 0)), mode="reflect", reflect_type="odd")
+    return np.mean([padded[k : k + len(line)] for k in range(5)], axis=0)
 
 
 def paint_skin(chart: SkinChart, rng: np.random.Generator) -> np.ndarray:
-    """(S, S, 3) uint8 sRGB texture with a random tone, iris colour, brow strength and lip size; row 0 is v = 1."""
+    """(S, S, 3) uint8 sRGB texture with a random tone, iris colour, brows, lips and hair; row 0 is v = 1."""
     x, y, z = (chart.position[..., axis] * 1000 for axis in range(3))
     skin, lip, hair = (np.array(colour) for colour in _TONES[rng.integers(len(_TONES))])
     colour = np.broadcast_to(skin, (*x.shape, 3)).copy()
@@ -101,10 +107,22 @@ def paint_skin(chart: SkinChart, rng: np.random.Generator) -> np.ndarray:
     colour += (lips * rng.uniform(0.7, 1.0))[..., None] * (lip - colour)
     brows = _brows(x, y, z, rng)
     colour += (brows * rng.uniform(0.55, 0.95))[..., None] * (hair - colour)
+    colour += _hair(chart, rng)[..., None] * (hair * rng.uniform(0.7, 1.5) - colour)
     colour += (0.75 * _lash_line(chart))[..., None] * (0.5 * hair - colour)
     colour *= (1 + 0.035 * _noise(chart, rng))[..., None] * (1 - 0.85 * np.clip(chart.hollow * 1.6 - 0.55, 0, 1))[..., None]
     colour = _other_parts(colour, chart, x, y, z, rng)
     return (np.clip(_fill_gaps(colour, chart.is_used), 0, 1) * 255 + 0.5).astype(np.uint8)
+
+
+def with_painted_eyes(texture: np.ndarray, head: HeadModel, rng: np.random.Generator) -> np.ndarray:
+    """(S, S, 3) uint8: a photographic skin (S, S, 3) in the head's chart with painted eyeballs, teeth, tongue and mouth.
+
+    Photographs of skin hold white or nothing where the eyeballs' texels lie.
+    """
+    chart = chart_of(head, side=len(texture))
+    x, y, z = (chart.position[..., axis] * 1000 for axis in range(3))
+    painted = _other_parts(texture / 255.0, chart, x, y, z, rng)
+    return (np.clip(painted, 0, 1) * 255 + 0.5).astype(np.uint8)
 
 
 def _soft(distance_mm: np.ndarray, width_mm: float) -> np.ndarray:
@@ -128,18 +146,27 @@ def _lips(chart: SkinChart, x: np.ndarray, y: np.ndarray, z: np.ndarray, rng: np
     rise = y - np.interp(x, line[:, 0], line[:, 1])
     grow = rng.uniform(0.85, 1.15)
     upper = grow * (8.6 * np.sqrt(1 - across**2) ** 1.3 - 1.2 * np.exp(-((x / 3.0) ** 2)))
-    lower = grow * 10.0 * np.sqrt(1 - across**2)
+    lower = grow * 12.0 * np.sqrt(1 - across**2)
     inside = np.maximum(rise - upper, -rise - lower)
     return _soft(inside, 2.5) * (z > line[:, 2].min() - 14) * (across < 1)
 
 
 def _brows(x: np.ndarray, y: np.ndarray, z: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Coverage of the eyebrows: an arc from beside the nose bridge over the eye, thinner outwards."""
-    along = (np.abs(x) - 11) / 42
-    arc = 15.5 + rng.uniform(-1, 1) + 6.5 * np.sin(np.pi * np.clip(along, 0, 1) ** 1.25 * 0.9)
+    """Coverage of the eyebrows: an arc from beside the nose bridge over the eye, thinner outwards.
+
+    Its height above the eyeball's centre is the mean of where the detector finds the brows of eleven photographic skins.
+    """
+    along = (np.abs(x) - 13) / 43
+    arc = 10.6 + rng.uniform(-1.5, 1.5) + 4.8 * np.sin(np.pi * np.clip(along, 0, 1) ** 1.25 * 0.9)
     half_height = rng.uniform(2.4, 3.8) * np.clip(1.15 - 0.7 * along, 0.25, 1)
     ends = np.clip(along / 0.1 + 0.3, 0, 1) * np.clip((1 - along) / 0.15, 0, 1)
     return _soft(np.abs(y - arc) - half_height, 2.5) * ends * (z > -30)
+
+
+def _hair(chart: SkinChart, rng: np.random.Generator) -> np.ndarray:
+    """Coverage of the scalp by hair: none on a quarter of the heads, else of random density, with a ragged edge."""
+    density = rng.uniform(0.5, 1.0) if rng.random() > 0.25 else 0.0
+    return density * np.clip(chart.scalp + 0.12 * _noise(chart, rng), 0, 1) * (chart.scalp > 0.05)
 
 
 def _lash_line(chart: SkinChart) -> np.ndarray:

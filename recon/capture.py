@@ -9,6 +9,7 @@ from typing import Literal
 
 import numpy as np
 
+from recon.lens import LensModel
 from render.camera import Camera
 
 ViewStatus = Literal["ok", "no_face", "several_faces", "blurred", "unreadable", "not_an_image", "too_large", "too_small", "rejected"]
@@ -33,6 +34,12 @@ class CaptureSettings:
     """How many frames of a video are looked at to choose the key frames from."""
     videos_beside_photos: bool = True
     """Whether videos that lie in a folder of photos go into the same solve; a video alone is always used."""
+    cameras_unit: Literal["m", "cm", "mm", "unknown"] | None = None
+    """Unit of the positions in the cameras file; None: what the file says. A rig of unknown unit gives a head of relative size."""
+    cameras_invert: bool = False
+    """Read the matrices of the cameras file in the direction opposite to what its format says."""
+    cameras_axes: Literal["opencv", "opengl"] | None = None
+    """Camera axes of the cameras file; None: what its format says (docs/cameras.md)."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -48,12 +55,26 @@ class View:
     width: int = 0
     """After EXIF orientation; 0 where unreadable."""
     height: int = 0
+    quarter_turns: int = 0
+    """How often the picture on disk was turned clockwise by a quarter, as EXIF says, to become this one."""
     focal_px: float | None = None
     """Prior from EXIF, None where unknown."""
     camera: Camera | None = None
     """Known camera of a calibrated rig, None for loose pictures."""
     distortion: tuple[float, ...] = ()
-    """OpenCV's (k1, k2, p1, p2[, k3]) of the picture on disk; `read_view` removes it. Empty where none is known."""
+    """Coefficients of `lens` for the picture on disk; `read_view` removes it. Empty where none is known."""
+    lens: LensModel = "opencv"
+    """Lens model that `distortion` belongs to (recon/lens.py)."""
+    camera_file: str = ""
+    """Name of the cameras file that `camera` came from, "" without one."""
+    camera_unit: Literal["", "m", "cm", "mm"] = ""
+    """What the file's lengths were taken to be; "": unknown, so that the rig's size is."""
+    camera_axes: Literal["opencv", "opengl"] = "opencv"
+    """Camera axes that the file was read in."""
+    camera_inverted: bool = False
+    """Whether the file's matrices were read in the direction opposite to what its format says."""
+    camera_turns: int = 0
+    """How often the file's camera was turned clockwise by a quarter, with its picture; 0 where the shown pixels were calibrated."""
     status: ViewStatus = "ok"
     reason: str = ""
     """Plain words for a status other than ok."""
@@ -68,13 +89,14 @@ class Capture:
     views: tuple[View, ...]
     """All pictures found, in name order, also those with a bad status."""
     scale: Literal["metric", "relative"]
-    """metric only where calibrated cameras gave it."""
+    """metric only where calibrated cameras of a known unit gave it; a rig of unknown unit is relative."""
     notes: tuple[str, ...] = ()
     """Warnings for the user, such as what one photo alone cannot give."""
 
     @property
     def is_calibrated(self) -> bool:
-        return all(view.camera is not None for view in self.views if view.status == "ok")
+        cameras = [view.camera for view in self.views if view.status == "ok"]
+        return bool(cameras) and all(camera is not None for camera in cameras)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -89,6 +111,8 @@ class Detection:
     """Faces found in the picture; more than one gives the view the status `several_faces`."""
     jitter_px: float = math.nan
     """Median disagreement of the landmarks between the crops that were averaged, pixels; nan where one pass stands alone."""
+    detector: str = "bundled"
+    """Which mesh found them: "bundled" or "tasks" (recon/face_mesh.py)."""
 
     @property
     def box_px(self) -> tuple[float, float, float, float]:

@@ -1,46 +1,53 @@
-"""Find the face of each view: MediaPipe's face mesh, 478 points. The only file that imports mediapipe."""
+"""Find the face of each view: MediaPipe's face mesh, 478 points, averaged over crops. See recon/face_mesh.py."""
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import functools
 import math
-import os
-import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
-from typing import Any
+from pathlib import Path
 
 import cv2
 import numpy as np
 
-from assets.errors import DetectionError, MissingPackageError
+from assets.errors import DetectionError
+from assets.landmark_schemes import scheme_table
 from recon.capture import Capture, Detection, View
+from recon.face_mesh import NUM_LANDMARKS, DetectorName, find_face_boxes, run_face_mesh, task_for, why_not_mediapipe
 from recon.ingest import read_view
 from recon.sharpness import MIN_FINE_DETAIL, face_grey, fine_detail
 
 Progress = Callable[[str, int, int], None]
 
+__all__ = [
+    "CROP_SIDE_PX", "NUM_LANDMARKS", "SCHEME", "DetectSettings", "FoundFace", "detect", "detect_capture", "find_faces",
+    "why_not_mediapipe",
+]  # fmt: skip
+
 SCHEME = "mediapipe478"
-NUM_LANDMARKS = 478
 
 CROP_SIDE_PX = 512
 """Size of the square crop that the mesh is run on again."""
 
 # Shift (fractions of the face), size (faces) and tilt (degrees) of the crops whose landmarks are averaged: fixed numbers
 # instead of random ones, spread so that no two agree in anything.
-_CROPS = ((-0.05, -0.03, 1.7, -5.0), (0.05, -0.05, 1.9, 4.0), (-0.02, 0.05, 2.1, 8.0), (0.03, 0.03, 1.8, -8.0))
+# Every other crop is mirrored, because the mesh errs differently on the two images of one face, most on turned heads.
+_CROPS = (
+    (-0.05, -0.03, 1.7, -5.0, False),
+    (0.05, -0.05, 1.9, 4.0, True),
+    (-0.02, 0.05, 2.1, 8.0, False),
+    (0.03, 0.03, 1.8, -8.0, True),
+)
 
 _RETRY_CROPS = (1.6, 2.2)
 """Sizes of the crops, in boxes of the face detector, that are tried where the whole picture shows no mesh."""
 
-# MediaPipe writes its start-up chatter from C++ straight to file descriptor 2.
-_mediapipe_lock = threading.Lock()
-
 
 @dataclasses.dataclass(frozen=True)
 class DetectSettings:
+    detector: DetectorName = "bundled"
+    """`bundled` is the mesh of the mediapipe wheel, `tasks` that of the installed `.task` file (recon/face_mesh.py)."""
     max_faces: int = 5
     """How many faces of one picture are looked at."""
     min_confidence: float = 0.5
@@ -61,7 +68,7 @@ class DetectSettings:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class FoundFace:
-    """One face as the mesh model gives it."""
+    """One face, from one pass of the mesh or averaged over crops."""
 
     landmarks: np.ndarray
     """(478, 3) float64: x and y in pixels with centres at +0.5; z in the same unit, smaller is nearer, from the face's middle."""
@@ -83,21 +90,23 @@ def detect(view: View, image: np.ndarray, settings: DetectSettings = DetectSetti
     """Landmarks of the largest face of an (H, W, 3) uint8 RGB picture; None where there is no face.
 
     A face found in the whole picture is detected again on four crops around it and the landmarks are averaged: their
-    spread on the skin falls by about 7 % against one pass (19 pictures of a rig against the true surface).
+    spread on the skin falls by about 7 % against one pass (19 pictures of a rig against the true surface). Raises
+    MissingAssetError where the detector `tasks` has no file.
     """
     faces = find_faces(image, settings)
     if not faces:
         return None
-    face = faces[0] if np.isfinite(faces[0].jitter_px) else _refined(image, faces[0]) or faces[0]
+    face = faces[0] if np.isfinite(faces[0].jitter_px) else _refined(image, faces[0], task_for(settings.detector)) or faces[0]
     points = face.landmarks[:, :2].astype(np.float32)
-    return Detection(view.name, SCHEME, points, num_faces=len(faces), jitter_px=face.jitter_px)
+    return Detection(view.name, SCHEME, points, num_faces=len(faces), jitter_px=face.jitter_px, detector=settings.detector)
 
 
 def find_faces(image: np.ndarray, settings: DetectSettings = DetectSettings()) -> list[FoundFace]:
     """All faces of an (H, W, 3) uint8 RGB picture, the largest first, of equals the most central."""
-    faces = _without_doubles(_mesh(image, settings.min_confidence, settings.max_faces))
+    task = task_for(settings.detector)
+    faces = _without_doubles(_mesh(image, task, settings.min_confidence, settings.max_faces))
     if not faces:
-        faces = _second_try(image, settings)
+        faces = _second_try(image, task, settings)
     centre = np.array([image.shape[1], image.shape[0]]) / 2
     return sorted(faces, key=lambda face: (-face.box_area, float(np.linalg.norm(face.landmarks[:, :2].mean(0) - centre))))
 
@@ -108,8 +117,10 @@ def detect_capture(
     """Detect every `ok` view; returns the capture with statuses brought up to date, and detections by view name.
 
     Only views that go into the solve (`ok`, `several_faces`) have a detection. A view with no face keeps its place with
-    status `no_face`: the solver may register it from its neighbours. Raises DetectionError where no view has a usable face.
+    status `no_face`: the solver may register it from its neighbours. Raises DetectionError where no view has a usable face,
+    MissingAssetError at once where the detector `tasks` has no file, InputError where MediaPipe does not read it.
     """
+    task_for(settings.detector)
     views: list[View] = []
     found: dict[str, Detection] = {}
     for index, view in enumerate(capture.views):
@@ -181,15 +192,12 @@ def _nothing_found(views: list[View]) -> DetectionError:
 # --- Faces in one picture -------------------------------------------------------------------------------------------
 
 
-def _mesh(image: np.ndarray, confidence: float, max_faces: int) -> list[FoundFace]:
-    """One pass of the face mesh; MediaPipe's normalised x times the width is a coordinate with pixel centres at +0.5."""
-    with _mediapipe_lock:
-        result = _run(_face_mesh(confidence, max_faces), image)
-    size = np.array([image.shape[1], image.shape[0], image.shape[1]], np.float64)
-    return [FoundFace(np.array([(p.x, p.y, p.z) for p in face.landmark]) * size) for face in result.multi_face_landmarks or ()]
+def _mesh(image: np.ndarray, task: Path | None, confidence: float, max_faces: int) -> list[FoundFace]:
+    """One pass of the face mesh."""
+    return [FoundFace(face.landmarks) for face in run_face_mesh(image, task=task, min_confidence=confidence, max_faces=max_faces)]
 
 
-def _second_try(image: np.ndarray, settings: DetectSettings) -> list[FoundFace]:
+def _second_try(image: np.ndarray, task: Path | None, settings: DetectSettings) -> list[FoundFace]:
     """Where the whole picture shows no mesh: crops around weaker detections, then tiles, for faces small in a big picture.
 
     What is found must repeat itself on other crops, because at this confidence walls and shirts have faces too.
@@ -197,8 +205,8 @@ def _second_try(image: np.ndarray, settings: DetectSettings) -> list[FoundFace]:
     found = []
     places = [(*box, settings.retry_confidence) for box in _face_boxes(image, settings.retry_confidence)]
     for centre, side, confidence in places or [(*tile, settings.tile_confidence) for tile in _tiles(image)]:
-        candidates = _mesh_on_crop(image, centre, side, 0.0, confidence)
-        found += [face for candidate in candidates if (face := _refined(image, candidate)) and _is_stable(face, settings)]
+        candidates = _mesh_on_crop(image, task, centre, side, 0.0, confidence)
+        found += [face for candidate in candidates if (face := _refined(image, candidate, task)) and _is_stable(face, settings)]
     return _without_doubles(found)
 
 
@@ -208,15 +216,8 @@ def _is_stable(face: FoundFace, settings: DetectSettings) -> bool:
 
 def _face_boxes(image: np.ndarray, confidence: float) -> list[tuple[np.ndarray, float]]:
     """(centre (2,), side) of crops around what the full-range face detector finds, pixels."""
-    with _mediapipe_lock:
-        result = _run(_face_detector(confidence), image)
-    height, width = image.shape[:2]
-    boxes = []
-    for found in result.detections or ():
-        box = found.location_data.relative_bounding_box
-        centre = np.array([(box.xmin + box.width / 2) * width, (box.ymin + box.height / 2) * height])
-        boxes += [(centre, scale * max(box.width * width, box.height * height)) for scale in _RETRY_CROPS]
-    return boxes
+    boxes = find_face_boxes(image, min_confidence=confidence)
+    return [(np.array(box.centre_px), scale * box.side_px) for box in boxes for scale in _RETRY_CROPS]
 
 
 def _tiles(image: np.ndarray) -> Iterator[tuple[np.ndarray, float]]:
@@ -228,14 +229,14 @@ def _tiles(image: np.ndarray) -> Iterator[tuple[np.ndarray, float]]:
             yield np.array([x, y]), side
 
 
-def _refined(image: np.ndarray, face: FoundFace) -> FoundFace | None:
+def _refined(image: np.ndarray, face: FoundFace, task: Path | None) -> FoundFace | None:
     """Landmarks averaged (median) over four crops around a face, with their disagreement; None unless three show the face."""
     low, high = face.landmarks[:, :2].min(0), face.landmarks[:, :2].max(0)
     size = float((high - low).max())
     passes = []
-    for dx, dy, scale, tilt_deg in _CROPS:
+    for dx, dy, scale, tilt_deg, is_mirrored in _CROPS:
         centre = (low + high) / 2 + size * np.array([dx, dy])
-        faces = _mesh_on_crop(image, centre, scale * size, tilt_deg, 0.3)
+        faces = _mesh_on_crop(image, task, centre, scale * size, tilt_deg, 0.3, is_mirrored=is_mirrored)
         if faces and np.linalg.norm(faces[0].landmarks[:, :2].mean(0) - face.landmarks[:, :2].mean(0)) < 0.25 * size:
             passes.append(faces[0].landmarks)
     if len(passes) < 3:
@@ -245,8 +246,10 @@ def _refined(image: np.ndarray, face: FoundFace) -> FoundFace | None:
     return FoundFace(middle, jitter_px)
 
 
-def _mesh_on_crop(image: np.ndarray, centre: np.ndarray, side: float, tilt_deg: float, confidence: float) -> list[FoundFace]:
-    """Faces of a tilted square crop, brought back to the picture's pixels."""
+def _mesh_on_crop(
+    image: np.ndarray, task: Path | None, centre: np.ndarray, side: float, tilt_deg: float, confidence: float, *, is_mirrored: bool = False
+) -> list[FoundFace]:
+    """Faces of a tilted square crop, brought back to the picture's pixels and, from a mirrored one, to the landmarks' own side."""
     scale, tilt = CROP_SIDE_PX / side, np.radians(tilt_deg)
     linear = scale * np.array([[np.cos(tilt), np.sin(tilt)], [-np.sin(tilt), np.cos(tilt)]])
     offset = CROP_SIDE_PX / 2 - linear @ centre
@@ -257,8 +260,12 @@ def _mesh_on_crop(image: np.ndarray, centre: np.ndarray, side: float, tilt_deg: 
         # A warp samples bilinearly; shrinking by more than two needs the smoothing first.
         source = cv2.GaussianBlur(image, (0, 0), 0.4 / scale)
     crop = cv2.warpAffine(source, warp, (CROP_SIDE_PX, CROP_SIDE_PX), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    if is_mirrored:
+        crop = np.ascontiguousarray(crop[:, ::-1])
     faces = []
-    for face in _mesh(crop, confidence, 1):
+    for face in _mesh(crop, task, confidence, 1):
+        if is_mirrored:
+            face = FoundFace((face.landmarks * (-1, 1, 1) + (CROP_SIDE_PX, 0, 0))[list(scheme_table(SCHEME).mirror)])
         xy = (face.landmarks[:, :2] - offset) @ np.linalg.inv(linear).T
         faces.append(FoundFace(np.column_stack([xy, face.landmarks[:, 2] / scale])))
     return faces
@@ -272,69 +279,3 @@ def _without_doubles(faces: list[FoundFace]) -> list[FoundFace]:
         if all(np.linalg.norm(centre - other.landmarks[:, :2].mean(0)) > 0.5 * max(size, np.sqrt(other.box_area)) for other in kept):
             kept.append(face)
     return kept
-
-
-# --- MediaPipe ------------------------------------------------------------------------------------------------------
-
-
-def why_not_mediapipe() -> str:
-    """Empty where the detector can run, else the reason."""
-    try:
-        _solutions()
-    except MissingPackageError as error:
-        return error.got
-    return ""
-
-
-@functools.cache
-def _solutions() -> Any:
-    os.environ.setdefault("GLOG_minloglevel", "3")
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    try:
-        with _quiet_stderr():
-            import mediapipe
-
-            return mediapipe.solutions  # pyright: ignore[reportAttributeAccessIssue]
-    except (ImportError, AttributeError) as error:
-        raise MissingPackageError(
-            expected="mediapipe 0.10.21, the last one whose wheel carries its face models",
-            got=f"{type(error).__name__}: {error}",
-            do="pip install mediapipe==0.10.21",
-        ) from error
-
-
-@functools.cache
-def _face_mesh(confidence: float, max_faces: int) -> Any:
-    """One instance each; static_image_mode keeps no memory of earlier pictures, so results do not depend on order."""
-    with _quiet_stderr():
-        return _solutions().face_mesh.FaceMesh(
-            static_image_mode=True, max_num_faces=max_faces, refine_landmarks=True, min_detection_confidence=confidence
-        )
-
-
-@functools.cache
-def _face_detector(confidence: float) -> Any:
-    with _quiet_stderr():
-        return _solutions().face_detection.FaceDetection(model_selection=1, min_detection_confidence=confidence)
-
-
-def _run(solution: Any, image: np.ndarray) -> Any:
-    with _quiet_stderr():
-        return solution.process(np.ascontiguousarray(image))
-
-
-@contextlib.contextmanager
-def _quiet_stderr() -> Iterator[None]:
-    """Sends file descriptor 2 nowhere for the few milliseconds of a call; C++ logs cannot be reached otherwise."""
-    try:
-        saved = os.dup(2)
-    except OSError:
-        yield
-        return
-    try:
-        with open(os.devnull, "wb") as nowhere:
-            os.dup2(nowhere.fileno(), 2)
-            yield
-    finally:
-        os.dup2(saved, 2)
-        os.close(saved)

@@ -8,13 +8,15 @@ from typing import Literal
 
 import numpy as np
 
+from assets.detector_model import load_detector_model
 from assets.errors import DetectionError, RangeError
 from assets.head_model import HeadModel
 from assets.heads import load_head
 from assets.landmarks import LandmarkEmbedding, load_embedding
 from recon.avatar import Avatar, FittedView
 from recon.capture import Capture, View
-from recon.detect import detect_capture
+from recon.detect import DetectSettings, detect_capture
+from recon.face_mesh import DetectorName
 from recon.ingest import ONE_PHOTO_NOTE, read_view
 from recon.solve.assemble import (
     T_world_recentred,
@@ -25,8 +27,10 @@ from recon.solve.assemble import (
     resting_instant,
     weights_by_name,
 )
+from recon.solve.conventions import scaled_pose
 from recon.solve.pipeline import Solution, solve
 from recon.solve.prepare import Prepared, prepare
+from recon.solve.rig_size import scaled_view, sized_by_head
 from render import DEFAULT_LIGHT
 
 Progress = Callable[[str, int, int], None]
@@ -46,7 +50,11 @@ class FitSettings:
     """What `fit` does."""
 
     head: str = "anny"
-    """Head model to fit; "anny" is the one there is."""
+    """Head model to fit: "anny", "ict" or "flame:PATH", each optionally with "+1" or "+2" for a denser mesh."""
+    head_licence: str | None = None
+    """Licence of FLAME's file, "cc-by-4.0" for the open one of 2023; the other heads' licences are known."""
+    detector: DetectorName = "bundled"
+    """Which face mesh finds the landmarks: "bundled" in the mediapipe wheel, or "tasks" of the installed .task file."""
     preset: Literal["full", "fast"] = "full"
     """full: flow down to 0.7 mm texels; fast: stops at 1 mm, about half the time."""
     use_dense: bool = True
@@ -67,15 +75,19 @@ def fit(capture: Capture, settings: FitSettings = FitSettings(), *, progress: Pr
     Runs detection, first poses from landmarks, the dense flow bundle, registration of missed profiles, free-form offsets and the
     texture. Every view of the capture comes back as a FittedView with its status. Deterministic.
 
-    Raises DetectionError where no view shows a usable face, DegenerateGeometryError where the views determine nothing, RangeError
-    for a distance between the pupils that no person has.
+    Raises RangeError for an unknown head or a distance between the pupils that no person has, MissingAssetError where the head, its
+    landmarks or the detector's file are not installed, DetectionError where no view shows a usable face, DegenerateGeometryError
+    where the views determine nothing.
     """
     _check_interpupillary(settings.interpupillary_mm)
-    capture, detections = detect_capture(capture, progress=progress)
-    head = load_head(settings.head)
-    embedding = load_embedding(head)
+    # A head that is not installed or not calibrated is told before minutes go into detection.
+    head = load_head(settings.head, licence=settings.head_licence)
+    embedding, model = load_embedding(head), load_detector_model(head, settings.detector)
+    capture, detections = detect_capture(capture, settings=DetectSettings(detector=settings.detector), progress=progress)
     views = _usable_views(capture, set(detections), settings)
-    prepared = prepare(views, detections, head, embedding, read_view, shape_precision=1.0)
+    prepared = prepare(views, detections, head, embedding, read_view, shape_precision=1.0, detector_model=model)
+    if prepared.is_rig and capture.scale == "relative":
+        capture, prepared = sized_by_head(capture, prepared)
     solution = solve(prepared, settings.preset, settings.use_dense, settings.free_form, progress)
     avatar = assemble(capture, prepared, solution, embedding, settings)
     return _with_texture(avatar, capture, progress) if settings.texture else avatar
@@ -115,13 +127,14 @@ def assemble(capture: Capture, prepared: Prepared, solution: Solution, embedding
     head, state, problem = prepared.problem.deformable.head, solution.state, solution.problem
     neutral, middle = recentred_neutral(problem, state)
     coeffs = state.coeffs[: problem.deformable.num_identity].astype(np.float32)
-    size = _metric_factor(head, neutral, settings, prepared.is_rig)
+    is_measured = prepared.is_rig and capture.scale == "metric" and _is_measured(solution)
+    size = _metric_factor(head, neutral, settings, prepared.is_rig and capture.scale == "metric")
     rest = np.eye(4)
     if prepared.is_rig:
-        rest = T_world_recentred(state, resting_instant(prepared, state, solution.registered), middle)
+        rest = scaled_pose(T_world_recentred(state, resting_instant(prepared, state, solution.registered), middle), size)
     notes = [*capture.notes, *solution.notes]
-    is_metric = _is_measured(solution) if prepared.is_rig else settings.interpupillary_mm > 0
-    if prepared.is_rig and not is_metric:
+    is_metric = is_measured or (settings.interpupillary_mm > 0 and not (prepared.is_rig and capture.scale == "metric"))
+    if prepared.is_rig and not _is_measured(solution):
         notes.append(NO_PARALLAX_NOTE)
     if len(solution.registered) == 1 and ONE_PHOTO_NOTE not in notes:
         notes.append(ONE_PHOTO_NOTE)
@@ -147,9 +160,9 @@ def _is_measured(solution: Solution) -> bool:
     return len(set(instants)) < len(instants)
 
 
-def _metric_factor(head: HeadModel, neutral: np.ndarray, settings: FitSettings, is_rig: bool) -> float:
-    """What the head has to be multiplied by so that its pupils are as far apart as stated; 1 for rigs, which are metric already."""
-    if is_rig or settings.interpupillary_mm <= 0:
+def _metric_factor(head: HeadModel, neutral: np.ndarray, settings: FitSettings, is_metric_rig: bool) -> float:
+    """What the head has to be multiplied by so that its pupils are as far apart as stated; 1 for rigs of known unit."""
+    if is_metric_rig or settings.interpupillary_mm <= 0:
         return 1.0
     left, right = head.eye_centres(neutral)
     return settings.interpupillary_mm * 1e-3 / float(np.linalg.norm(left - right))
@@ -169,7 +182,7 @@ def _fitted_view(view: View, prepared: Prepared, solution: Solution, middle: np.
     T_world_head = T_world_recentred(state, solve_view.instant, middle)
     T_cam_head = solve_view.T_cam_world @ T_world_head
     T_cam_head[:3, 3] *= size
-    camera = fitted_camera(view, state, prepared, index, T_cam_head)
+    camera = fitted_camera(scaled_view(view, size), state, prepared, index, T_cam_head)
     status, reason = view.status, view.reason
     if solve_view.landmarks_px is None:
         # What neither detector nor landmarks placed, but its neighbours did, counts as a good view from here on.
@@ -179,7 +192,7 @@ def _fitted_view(view: View, prepared: Prepared, solution: Solution, middle: np.
         status=status,
         reason=reason,
         camera=camera,
-        T_world_head=T_world_head if prepared.is_rig else np.eye(4),
+        T_world_head=scaled_pose(T_world_head, size) if prepared.is_rig else np.eye(4),
         weights=weights_by_name(solution.problem, state, solve_view.instant),
         residual_px=residual_in_view_px(prepared, state, index),
         yaw_deg=pose_seen_by(T_cam_head)[0],

@@ -8,13 +8,13 @@ import re
 from collections import Counter, defaultdict
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from assets.errors import InputError
 from recon.capture import Capture, CaptureSettings, View
+from recon.lens import is_straight, undistort_picture
 from recon.photo import IMAGE_SUFFIXES, RAW_SUFFIXES, probe_photo, read_photo
-from recon.rig import CAMERAS_FILE, Rig, load_rig, with_cameras
+from recon.rig import CAMERAS_FILE, Rig, load_rig, rig_files, with_cameras
 from recon.video import VIDEO_SUFFIXES, keyframe_views, read_frame
 
 DEFAULT_SETTINGS = CaptureSettings()
@@ -24,13 +24,19 @@ ONE_PHOTO_NOTE = (
     "add photos from both sides"
 )
 
+UNKNOWN_UNIT_NOTE = (
+    "{} ({}) states no unit, so the rig has no size of its own: the head gets an average one's, or that of a stated distance between the "
+    "pupils. State the unit with --cameras-unit m, cm or mm."
+)
+
 
 def load_capture(path: Path | str, *, cameras: Path | str | None = None, settings: CaptureSettings = DEFAULT_SETTINGS) -> Capture:
     """A Capture from a folder of photos (and videos), a single photo, or a video.
 
     A folder without pictures of its own that has a folder `images` gives those. `cameras`, or a `cameras.json` in the
-    folder, makes it a calibrated rig of metric scale. Pictures stay on disk; `read_view` decodes one. A file that cannot
-    be used gets a status and a reason. Raises InputError where nothing usable remains.
+    folder, makes it a calibrated rig: a file or folder of any format in docs/cameras.md, metric where it states a unit or
+    `settings` does. Pictures stay on disk; `read_view` decodes one. A file that cannot be used gets a status and a reason.
+    Raises InputError where nothing usable remains, ConventionError for cameras that are none.
     """
     path = Path(path)
     if not path.exists():
@@ -43,14 +49,14 @@ def load_capture(path: Path | str, *, cameras: Path | str | None = None, setting
         frames, video_notes = _video_views(video, settings)
         views += frames
         notes += video_notes
-    rig = _rig(path, cameras)
+    rig = _rig(path, cameras, views, settings)
     if rig is not None:
         views, rig_notes = with_cameras(views, rig)
-        notes += rig_notes
+        notes += [*rig_notes, *([] if rig.unit else [UNKNOWN_UNIT_NOTE.format(rig.path.name, rig.format)])]
     _require_usable(path, views)
     if sum(view.status == "ok" for view in views) == 1:
         notes.append(ONE_PHOTO_NOTE)
-    return Capture(path, tuple(views), scale="relative" if rig is None else "metric", notes=tuple(notes))
+    return Capture(path, tuple(views), scale="metric" if rig is not None and rig.unit else "relative", notes=tuple(notes))
 
 
 def capture_files(path: Path | str, *, cameras: Path | str | None = None, settings: CaptureSettings = DEFAULT_SETTINGS) -> tuple[Path, ...]:
@@ -63,7 +69,7 @@ def capture_files(path: Path | str, *, cameras: Path | str | None = None, settin
     if images and not settings.videos_beside_photos:
         videos = []
     rig_file = _rig_file(path, cameras)
-    return (*images, *videos, *(() if rig_file is None else (rig_file,)))
+    return (*images, *videos, *(() if rig_file is None else rig_files(rig_file)))
 
 
 def read_view(view: View) -> np.ndarray:
@@ -77,11 +83,9 @@ def read_view(view: View) -> np.ndarray:
         raise InputError(
             expected=f"the picture {view.name} as it was taken in", got=str(error), do="put the file back and run again"
         ) from error
-    if view.camera is None or not any(view.distortion):
+    if view.camera is None or is_straight(view.lens, view.distortion):
         return image
-    K = view.camera.K.copy()
-    K[:2, 2] -= 0.5  # OpenCV counts pixels from their centres.
-    return cv2.undistort(image, K, np.asarray(view.distortion, np.float64))
+    return undistort_picture(image, view.camera, view.lens, view.distortion)
 
 
 def _files(path: Path) -> tuple[list[Path], list[Path], list[str]]:
@@ -166,9 +170,12 @@ def _mark_duplicates(views: list[View]) -> list[View]:
     ]
 
 
-def _rig(path: Path, cameras: Path | str | None) -> Rig | None:
+def _rig(path: Path, cameras: Path | str | None, views: list[View], settings: CaptureSettings) -> Rig | None:
     rig_file = _rig_file(path, cameras)
-    return None if rig_file is None else load_rig(rig_file)
+    if rig_file is None:
+        return None
+    sizes = {view.name: (view.width, view.height) for view in views if view.status == "ok"}
+    return load_rig(rig_file, sizes=sizes, unit=settings.cameras_unit, invert=settings.cameras_invert, axes=settings.cameras_axes)
 
 
 def _rig_file(path: Path, cameras: Path | str | None) -> Path | None:

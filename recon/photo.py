@@ -75,7 +75,8 @@ def _probe(view: View, settings: CaptureSettings) -> View:
         focal = focal_from_exif(tags, width, height)
         grey = is_grey(_decode_small(image))
     reason = "; ".join(filter(None, [GREY_REASON if grey else "", focal.note]))
-    return dataclasses.replace(view, width=width, height=height, focal_px=focal.focal_px, is_grey=grey, reason=reason)
+    turns = {3: 2, 6: 1, 8: 3}.get(orientation, 0)
+    return dataclasses.replace(view, width=width, height=height, quarter_turns=turns, focal_px=focal.focal_px, is_grey=grey, reason=reason)
 
 
 def _open(path: Path) -> Image.Image:

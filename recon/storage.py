@@ -18,6 +18,7 @@ from assets.errors import ArtifactError, InputError, ReconError
 from assets.head_model import HeadModel
 from assets.landmarks import LandmarkEmbedding
 from recon.avatar import Avatar, FittedView
+from recon.stored_head import check_stored_head, load_stored_head, stored_head_record
 from render.camera import Camera
 from render.sweep import Light
 
@@ -58,15 +59,16 @@ def save_avatar(folder: Path | str, avatar: Avatar) -> Path:
 def load_avatar(folder: Path | str, *, head: HeadModel | None = None) -> Avatar:
     """Read an avatar folder back, to the bit; the head model is loaded by its name unless given.
 
-    Raises ArtifactError for a missing or broken file, another schema version, another head topology, or numbers not finite.
+    Raises ArtifactError for a missing or broken file, another schema version, a head of another topology or shape, or numbers not
+    finite; MissingAssetError or MissingPackageError where the head is not installed or FLAME's file is no longer where it was.
     """
     folder = Path(folder)
     for name in FILES:
         if not (folder / name).is_file():
             raise ArtifactError(expected=f"an avatar folder with {', '.join(FILES)}", got=f"no {folder / name}", do=_REFIT)
     record = _read_json(folder / FILES[0])
-    head = head or _load_head(record["head"]["name"])
-    _check_head(head, record["head"], folder)
+    head = head or load_stored_head(record["head"], folder)
+    check_stored_head(head, record["head"], folder)
     tensors = _read_tensors(folder / FILES[1])
     _check_finite(tensors, str(folder / FILES[1]))
     try:
@@ -146,15 +148,7 @@ def _record(avatar: Avatar) -> dict[str, Any]:
     return {
         "schema": "recon.avatar",
         "schema_version": SCHEMA_VERSION,
-        "head": {
-            "name": head.name,
-            "topology_hash": head.topology_hash,
-            "source": head.source,
-            "licence": head.licence,
-            "commercial": head.commercial,
-            "num_vertices": head.num_vertices,
-            "identity_names": list(head.identity_names),
-        },
+        "head": stored_head_record(head),
         "scale": avatar.scale,
         "expression_scale": float(avatar.expression_scale),
         "landmarks": {"scheme": avatar.landmarks.scheme, "topology_hash": avatar.landmarks.topology_hash},
@@ -195,22 +189,6 @@ def _read_json(path: Path) -> dict[str, Any]:
     if not isinstance(record.get("head"), dict) or not {"name", "topology_hash", "num_vertices", "identity_names"} <= set(record["head"]):
         raise ArtifactError(expected="the head's name and topology", got=f"{path} without them", do=_REFIT)
     return record
-
-
-def _load_head(name: str) -> HeadModel:
-    from assets import load_head  # Lazy: compiling a head may take a minute on first use.
-
-    return load_head(name)
-
-
-def _check_head(head: HeadModel, stored: Mapping[str, Any], folder: Path) -> None:
-    same = (stored["topology_hash"], stored["num_vertices"], stored["identity_names"])
-    if same != (head.topology_hash, head.num_vertices, list(head.identity_names)):
-        raise ArtifactError(
-            expected=f"an avatar on head {head.name!r} with topology {head.topology_hash} from {head.source}",
-            got=f"{folder} on head {stored['name']!r} with topology {stored['topology_hash']} from {stored.get('source')}",
-            do="install the head's version that the avatar was fitted with, or run `recon fit` again",
-        )
 
 
 def _read_tensors(path: Path) -> dict[str, np.ndarray]:

@@ -54,25 +54,34 @@ def paint_eyes(colour: np.ndarray, seen: np.ndarray, head: HeadModel, chart: Cha
     """Complete the eyeballs of (N, 3) linear colours with trust `seen` (N,); returns colours, trust and the measured colours.
 
     Baked texels stay where they were seen, are not skin-coloured on the white, and where the dark disc lies where the model's iris does;
-    a fit with the wrong gaze would otherwise leave two irises, and then only the colours are taken from the pictures.
+    a fit with the wrong gaze would otherwise leave two irises, and then only the colours are taken from the pictures. Both eyes
+    are kept as seen, or both are painted.
     """
     colour, seen = colour.copy(), seen.copy()
     eyeballs = [_eyeball(head, chart, index) for index in (0, 1)]
     skin = (chart.part == PARTS.index("skin")) & (seen > 0.3)
     colours = _measure(colour, seen, eyeballs, np.median(colour[skin], 0) if skin.any() else SKIN_LINEAR)
-    for index, ball in enumerate(eyeballs):
-        if not len(ball.texels):
-            continue
-        model = _model(ball, colours, np.random.default_rng(index))
-        trust = np.clip(seen[ball.texels] / 0.3, 0, 1)
-        baked = colour[ball.texels]
-        is_placed = colours.iris_measured and _iris_offset(baked, model, trust, ball, colours) < 0.35
-        kept = trust * _not_skin(baked, ball, colours) * _like_model(baked, model, colours)
-        # A patchwork of both would look worse than either.
-        trust = kept if is_placed and kept.sum() > MOSTLY * trust.sum() else np.zeros_like(trust)
-        colour[ball.texels] = trust[:, None] * baked + (1 - trust[:, None]) * model
+    models = [_model(ball, colours, np.random.default_rng(index)) for index, ball in enumerate(eyeballs)]
+    kept = [_kept(colour, seen, *pair, colours) for pair in zip(eyeballs, models, strict=True)]
+    # One photographed eye beside a painted one would not look as a pair.
+    as_seen = all(shares is not None for shares in kept)
+    for ball, model, shares in zip(eyeballs, models, kept, strict=True):
+        trust = shares if as_seen and shares is not None else np.zeros(len(ball.texels), np.float32)
+        colour[ball.texels] = trust[:, None] * colour[ball.texels] + (1 - trust[:, None]) * model
         seen[ball.texels] = np.where(trust > 0.5, seen[ball.texels], 0)
     return colour, seen, colours
+
+
+def _kept(colour: np.ndarray, seen: np.ndarray, ball: _Eyeball, model: np.ndarray, colours: EyeColours) -> np.ndarray | None:
+    """(M,) share of the pictures' colours that can stay on an eyeball; None where they do not show it well, all in all.
+
+    A patchwork of both would look worse than either.
+    """
+    trust = np.clip(seen[ball.texels] / 0.3, 0, 1)
+    baked = colour[ball.texels]
+    is_placed = colours.iris_measured and _iris_offset(baked, model, trust, ball, colours) < 0.35
+    kept = trust * _not_skin(baked, ball, colours) * _like_model(baked, model, colours)
+    return kept if is_placed and kept.sum() > MOSTLY * trust.sum() else None
 
 
 def paint_mouth(colour: np.ndarray, seen: np.ndarray, chart: Chart, white_linear: np.ndarray) -> np.ndarray:

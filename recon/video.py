@@ -260,6 +260,12 @@ def _open(path: Path) -> Any:
     from av import logging as av_logging
 
     av_logging.set_level(None)
+    if path.is_file() and path.stat().st_size == 0:
+        raise InputError(
+            expected="a video with at least one frame",
+            got=f"{path}, an empty file (0 bytes)",
+            do="copy it from the camera again, since copying broke off, or record it again",
+        )
     try:
         container = av.open(str(path))
     except (av_error.FFmpegError, OSError, ValueError) as error:

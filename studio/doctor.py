@@ -77,7 +77,9 @@ def examine() -> list[Finding]:
     # These import in this very process, so only what has just been imported in a child is let in.
     probes = [torch_finding, cuda_finding] if "torch" in works else []
     probes += [codec_finding] if "av" in works else []
-    return [*findings, *(attempt(probe) for probe in (*probes, head_finding, embedding_finding, cache_finding))]
+    from studio.doctor_assets import asset_findings
+
+    return [*findings, *(attempt(probe) for probe in (*probes, head_finding, embedding_finding)), *asset_findings(), attempt(cache_finding)]
 
 
 def attempt(probe: Callable[[], Finding]) -> Finding:
@@ -231,7 +233,8 @@ def head_finding() -> Finding:
     from assets import load_head
 
     head = load_head()
-    return Finding("head", "ok", f"{head.name}: {head.num_vertices} vertices, {head.num_identity} identity shapes", needed=True)
+    text = f"{head.name}: {head.num_vertices} vertices, {head.num_identity} identity shapes; {head.licence}"
+    return Finding("head", "ok", text, needed=True)
 
 
 def embedding_finding() -> Finding:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from assets.licences import LicencedPart
 from studio.artifacts import read_object, write_json
+from studio.licences import generate_parts, recorded_parts
 from studio.staging import Staging
 
 if TYPE_CHECKING:
@@ -26,7 +28,9 @@ def generate_frames(job: Job, staging: Staging) -> str:
     bundles = load_bundles(job.out / "control")
     folder = staging.folder / "frames"
     draw_frames(bundles, settings, staging, folder, prompts=prompts_of(job), progress=job.progress)
-    write_frames_record(folder, statement, relative_to(job.out, settings), staging)
+    parts = [*recorded_parts(job.out / "control" / "control.json"), *generate_parts(settings)]
+    parts = [dataclasses.replace(part, name=name_inside(job.out, part.name)) for part in parts]
+    write_frames_record(folder, statement, relative_to(job.out, settings), staging, parts)
     width, height = bundles[0].size_px
     return f"{len(bundles)} frames of {width}x{height}. {statement}"
 
@@ -50,18 +54,21 @@ def draw_frames(
         progress("generating frames", staging.num_done, len(bundles))
 
 
-def write_frames_record(folder: Path, statement: str, settings: GenerateSettings, staging: Staging) -> None:
-    """frames.json: what may be said of the frames, the settings, and seed and prompt of each frame."""
-    write_json(folder / "frames.json", {"statement": statement, "settings": settings, "frames": staging.done_frames})
+def write_frames_record(folder: Path, statement: str, settings: GenerateSettings, staging: Staging, parts: Sequence[LicencedPart]) -> None:
+    """frames.json: what may be said of the frames, the settings, the licences behind them, and seed and prompt of each frame."""
+    record = {"statement": statement, "settings": settings, "licences": parts, "frames": staging.done_frames}
+    write_json(folder / "frames.json", record)
 
 
 def relative_to(out: Path, settings: GenerateSettings) -> GenerateSettings:
     """The settings with models that lie inside the output folder named relative to it, so that the folder can be moved."""
+    nets = tuple(name_inside(out, name) for name in settings.controlnets)
+    return dataclasses.replace(settings, model=name_inside(out, settings.model), controlnets=nets)
 
-    def inside(name: str) -> str:
-        return Path(name).relative_to(out).as_posix() if Path(name).is_relative_to(out) else name
 
-    return dataclasses.replace(settings, model=inside(settings.model), controlnets=tuple(inside(name) for name in settings.controlnets))
+def name_inside(out: Path, name: str) -> str:
+    """A path inside the output folder relative to it; any other name as it is."""
+    return Path(name).relative_to(out).as_posix() if Path(name).is_relative_to(out) else name
 
 
 def chosen_model(job: Job) -> tuple[GenerateSettings, str]:

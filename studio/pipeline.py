@@ -6,7 +6,7 @@ import dataclasses
 import datetime
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -14,9 +14,12 @@ from typing import Any
 import psutil
 
 from assets.errors import ArtifactError, RangeError
+from assets.licences import refuse_non_commercial
 from studio.artifacts import Stamp, hash_of_record, open_out_folder, plain, read_json, read_stamp, sha256_of, stamp_path, write_json
 from studio.console import Reporter
 from studio.doctor import git_commit, own_version, package_versions
+from studio.licences import run_parts
+from studio.run_lock import writing_into
 from studio.settings import RunSettings
 from studio.source import check_out_is_apart, hash_source
 from studio.stages import STAGES, Job, Stage
@@ -51,31 +54,43 @@ def run_pipeline(
     only: Sequence[str] = (),
     reporter: Reporter | None = None,
     stages: Sequence[Stage] = STAGES,
+    commercial: bool = False,
 ) -> list[StageOutcome]:
     """Photos or a video in; everything else into `out`.
 
     A stage whose stamp matches its settings and inputs is skipped, together with a line that says so; `force` names stages to run
     all the same, and `only` those to run at all. `cameras` makes the photos a calibrated rig. After an interruption the same call goes
-    on where it stopped.
+    on where it stopped. With `commercial` heads, detectors and models whose licences do not allow commercial use are refused.
 
-    Raises InputError where the source or the output folder cannot be used or lie in each other's way, RangeError for an unknown stage
-    name, and whatever a stage raises; complete artefacts of earlier stages stay.
+    Raises LicenceError for these, InputError where the source or the output folder cannot be used, lie in each other's way, or another
+    command is writing into the folder, RangeError for an unknown stage name, and whatever a stage raises; complete artefacts of
+    earlier stages stay.
     """
     _check_names(force, only, stages)
+    parts = run_parts(settings, out=out, only=only)
+    if commercial:
+        refuse_non_commercial(parts)
     check_out_is_apart(source, out)
     for stage in stages:
         stage.check(settings)
     inputs = hash_source(source, cameras, settings.capture)
     reporter = reporter or Reporter(quiet=True)
     out = open_out_folder(out)
-    record = _RunRecord(source.resolve(), out, settings, inputs, cameras=cameras and cameras.resolve(), only=only)
+    licences = {"commercial": commercial, "licences": parts}
+    with writing_into(out):
+        record = _RunRecord(source.resolve(), out, settings, inputs, licences, cameras=cameras and cameras.resolve(), only=only)
+        return _run_stages(stages, record, set(force), only, reporter)
+
+
+def _run_stages(
+    stages: Sequence[Stage], record: _RunRecord, forced: set[str], only: Sequence[str], reporter: Reporter
+) -> list[StageOutcome]:
     keys: dict[str, str] = {}
-    forced = set(force)
     for stage in stages:
         if forced.intersection(stage.needs):
             forced.add(stage.name)
         if only and stage.name not in only:
-            stamp = read_stamp(out, stage.name)
+            stamp = read_stamp(record.out, stage.name)
             keys.update({stage.name: stamp.key} if stamp else {})
             continue
         outcome = _run_one(stage, record, keys, reporter, forced=stage.name in forced)
@@ -183,7 +198,15 @@ class _RunRecord:
     """
 
     def __init__(
-        self, source: Path, out: Path, settings: RunSettings, inputs: dict[str, str], *, cameras: Path | None, only: Sequence[str]
+        self,
+        source: Path,
+        out: Path,
+        settings: RunSettings,
+        inputs: dict[str, str],
+        licences: Mapping[str, Any],
+        *,
+        cameras: Path | None,
+        only: Sequence[str],
     ) -> None:
         self.source, self.out, self.settings, self.inputs, self.cameras = source, out, settings, inputs, cameras
         self.outcomes: list[StageOutcome] = []
@@ -195,6 +218,7 @@ class _RunRecord:
             "started": _utc_now(),
             "finished": None,
             "settings": settings,
+            **licences,
             "versions": package_versions(),
             "git_commit": git_commit(Path(__file__).resolve().parent.parent),
             "inputs_sha256": inputs,

@@ -45,7 +45,7 @@ def number(value: float | None, digits: int) -> str:
 def lead(capture: Capture, avatar: Avatar) -> str:
     """One sentence on what went in."""
     registered = sum(view.camera is not None for view in avatar.views)
-    rig = "from a calibrated rig" if capture.scale == "metric" else "without known cameras"
+    rig = "from a calibrated rig" if capture.is_calibrated else "without known cameras"
     return f"Head avatar of one person, fitted to {registered} of {len(capture.views)} pictures {rig}."
 
 
@@ -85,7 +85,10 @@ def scale_sentence(capture: Capture, avatar: Avatar) -> str:
     if capture.scale == "metric":
         return "Sizes are metric, from the rig's cameras."
     if avatar.scale == "metric":
-        return "Sizes are metric as far as the stated distance between the pupils is right; no camera was known."
+        known = "the rig's cameras state no unit" if capture.is_calibrated else "no camera was known"
+        return f"Sizes are metric as far as the stated distance between the pupils is right; {known}."
+    if capture.is_calibrated:
+        return "The rig's cameras state no unit: shape is right up to one scale, and millimetres here assume an average head's size."
     return "No camera was known: shape is right up to one scale, and millimetres in this page assume an average head's size."
 
 
@@ -168,4 +171,8 @@ def licences(avatar: Avatar, frames_record: Mapping[str, Any]) -> Iterator[tuple
     if frames_record:
         yield from DIFFUSION_PARTS
         yield "Diffusion weights", str(frames_record.get("statement", ""))
+        for part in frames_record.get("licences", ()):
+            if part["kind"] == "model":
+                allows = {True: "commercial use allowed", False: "no commercial use"}.get(part["commercial"], "commercial use unknown")
+                yield part["name"], f"{part['licence']} ({allows})"
     yield "The pictures", "Their rights, and the consent of the person in them, are with whoever made this capture."

@@ -10,8 +10,8 @@ import numpy as np
 
 from assets.head_model import PARTS, HeadModel
 from assets.heads import load_head
+from assets.loop_subdivision import Subdivision, loop_step, loop_subdivision
 from studio.sample_noise import bump, distance_to_polyline, noise, smoothstep
-from studio.sample_subdivision import Subdivision, loop_step, loop_subdivision
 
 IDENTITY: Mapping[str, float] = {
     "eye-height1-incr": 1.0,

@@ -12,7 +12,9 @@ from assets.errors import ArtifactError
 from studio.artifacts import hash_of_record, open_out_folder, read_json, sha256_of, stamp_path, write_json
 from studio.console import Reporter
 from studio.doctor import own_version
+from studio.licences import generate_parts, recorded_parts
 from studio.pictures import load_bundles
+from studio.run_lock import writing_into
 from studio.settings import ControlStageSettings, EvaluateSettings, GenerateSettings, SweepSettings
 from studio.stages import control_to, make_sweep, render_to
 from studio.staging import Staging
@@ -51,16 +53,17 @@ def staged(out: Path, stage: str, decides: Sequence[object], reporter: Reporter)
     `decides` is everything that decides the result: frames that were done under other settings are not used.
     """
     folder = open_out_folder(out)
-    staging = Staging(folder, f"{stage}-alone", hash_of_record([stage, own_version(), *decides]))
-    try:
-        with reporter.stage(stage):
-            yield staging
-    except BaseException:
-        if not staging.num_done:
-            staging.discard()
-        raise
-    staging.publish_files()
-    staging.discard()
+    with writing_into(folder):
+        staging = Staging(folder, f"{stage}-alone", hash_of_record([stage, own_version(), *decides]))
+        try:
+            with reporter.stage(stage):
+                yield staging
+        except BaseException:
+            if not staging.num_done:
+                staging.discard()
+            raise
+        staging.publish_files()
+        staging.discard()
 
 
 def render_frames(avatar_path: Path, sweep_path: Path, out: Path, aovs: Sequence[AovName], reporter: Reporter) -> None:
@@ -90,13 +93,19 @@ def generate_to(control_path: Path, out: Path, settings: GenerateSettings, repor
     from conditioning.diffusion.checks import check_settings
     from studio.generation import draw_frames, statement_of, write_frames_record
 
-    folder = control_path / "control" if (control_path / "control").is_dir() else control_path
+    folder = control_folder(control_path)
     bundles = load_bundles(folder)
     check_settings(settings)
     with staged(out, "generate", (sha256_of(folder), settings), reporter) as staging:
         draw_frames(bundles, settings, staging, staging.folder, prompts={}, progress=reporter.progress)
-        write_frames_record(staging.folder, statement_of(settings), settings, staging)
+        parts = (*recorded_parts(folder / "control.json"), *generate_parts(settings))
+        write_frames_record(staging.folder, statement_of(settings), settings, staging, parts)
     reporter.say(f"{out}: {len(bundles)} frames. {statement_of(settings)}")
+
+
+def control_folder(path: Path) -> Path:
+    """The folder that the control stage wrote, where an output folder may be given as well."""
+    return path / "control" if (path / "control").is_dir() else path
 
 
 def evaluate_folder(folder: Path, settings: EvaluateSettings, reporter: Reporter) -> None:
@@ -110,8 +119,7 @@ def evaluate_folder(folder: Path, settings: EvaluateSettings, reporter: Reporter
     source = read_json(folder / "capture.json").get("source")
     if not source:
         raise ArtifactError(expected=f"the capture's source in {folder}/capture.json", got="none", do="run the capture stage again")
-    open_out_folder(folder)
-    with reporter.stage("evaluate"):
+    with writing_into(open_out_folder(folder)), reporter.stage("evaluate"):
         record = evaluate(folder, Path(source), settings, progress=reporter.progress)
     stamp_path(folder, "evaluate").unlink(missing_ok=True)
     write_json(folder / "evaluation.json", record)
@@ -125,8 +133,7 @@ def report(folder: Path, reporter: Reporter) -> None:
     from studio.settings import settings_from_record
 
     settings = settings_from_record(read_json(folder / "run.json").get("settings", {}))
-    open_out_folder(folder)
-    with reporter.stage("report"):
+    with writing_into(open_out_folder(folder)), reporter.stage("report"):
         path = write_report(
             folder, folder / "report.html", settings, with_frames=not why_frames_are_stale(folder), progress=reporter.progress
         )

@@ -22,7 +22,7 @@ def hash_source(source: Path, cameras: Path | None, settings: CaptureSettings) -
 
     if not source.exists():
         raise InputError(expected="a folder of photos, or a video file", got=f"no such path: {source}", do="check the path")
-    if cameras is not None and not cameras.is_file():
+    if cameras is not None and not cameras.exists():
         raise InputError(expected="a cameras file", got=f"no such file: {cameras}", do="check the path given with --cameras")
     folder = source if source.is_dir() else source.parent
     truth = source / TRUTH_FOLDER

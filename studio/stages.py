@@ -13,6 +13,7 @@ from assets.errors import ArtifactError
 from studio.artifacts import write_json
 from studio.capture_file import read_capture, write_capture
 from studio.demo import SAMPLE_FOLDER, SAMPLE_NOTE
+from studio.licences import head_licence
 from studio.pictures import save_bundle
 from studio.settings import ControlStageSettings, RunSettings, SweepSettings, expression_weights
 from studio.staging import Staging
@@ -182,7 +183,8 @@ def control_to(folder: Path, avatar: Avatar, sweep: Sweep, settings: ControlStag
     for buffers in counted(render_left(avatar, sized, staging), "control images", sweep, staging, progress):
         staging.frame_done(buffers.name, save_bundle(folder, encode(buffers, settings.kinds, settings.encoding)))
     names = [frame.name for frame in sweep.frames]
-    write_json(folder / "control.json", {"kinds": settings.kinds, "width": width, "height": height, "frames": names})
+    parts = [head_licence(avatar.head)]
+    write_json(folder / "control.json", {"kinds": settings.kinds, "width": width, "height": height, "frames": names, "licences": parts})
     return f"{len(names)} frames of {width}x{height}, {', '.join(settings.kinds)}"
 
 

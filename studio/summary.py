@@ -22,9 +22,10 @@ def run_and_summarise(
     cameras: Path | None = None,
     force: Sequence[str] = (),
     only: Sequence[str] = (),
+    commercial: bool = False,
 ) -> None:
     """Run the pipeline, then print notes, artefacts and figures."""
-    outcomes = run_pipeline(source, out, settings, cameras=cameras, force=force, only=only, reporter=reporter)
+    outcomes = run_pipeline(source, out, settings, cameras=cameras, force=force, only=only, reporter=reporter, commercial=commercial)
     print_notes(out, reporter)
     print_artefacts(out, outcomes, reporter)
     if (out / "evaluation.json").is_file() and not only:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from studio.artifacts import write_json
+from studio.licences import head_licence
 from studio.settings import EXPRESSIONS, TrainSettings
 
 if TYPE_CHECKING:
@@ -34,6 +36,8 @@ def train_on_avatar(job: Job, folder: Path) -> str:
     samples = training_samples(avatar, sweep, job)
     tiny = TinySettings(autoencoder_steps=settings.autoencoder_steps, denoiser_steps=settings.denoiser_steps, seed=settings.seed)
     report = train_tiny(samples, folder, tiny, progress=job.progress)
+    # What was learnt from renders of a head is bound by that head's licence.
+    write_json(folder / "licences.json", {"licences": [head_licence(avatar.head)]})
     return f"{report.statement} {report.size_mb:.1f} MB"
 
 

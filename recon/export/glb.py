@@ -41,10 +41,11 @@ def write_glb(
     builder = _Builder()
     split = _split_corners(mesh)
     primitive = _primitive(builder, mesh, split)
-    gltf_mesh: dict[str, Any] = {"name": avatar.head.name, "primitives": [primitive]}
+    # A FLAME head's name holds the path of the user's file, which is nobody else's business.
+    gltf_mesh: dict[str, Any] = {"name": avatar.head.name.split(":")[0], "primitives": [primitive]}
     if with_blendshapes:
         rotation = np.eye(3) if frame == "head" else avatar.T_world_head[:3, :3]
-        primitive["targets"] = _targets(builder, avatar.expression_scale * avatar.head.blendshape_deltas @ rotation.T, split.vertex)
+        primitive["targets"] = _targets(builder, avatar.blendshape_deltas @ rotation.T, split.vertex)
         gltf_mesh["weights"] = [float(weight) for weight in weights_to_vector(weights or {})]
         gltf_mesh["extras"] = {"targetNames": list(ARKIT_BLENDSHAPES)}
     path.write_bytes(builder.finish(_document(builder, gltf_mesh, avatar)))

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
+from assets.drawn import drawn_triangles
 from recon.solve.chart import FaceChart
 from recon.solve.flow import FlowMatches, match_pair, neighbour_pairs, viewing_angles_deg
 from recon.solve.normal_equations import NormalEquations
@@ -66,15 +67,16 @@ def landmark_residual_px(problem: Problem, state: HeadState, index: int) -> floa
     if view.landmarks_px is None:
         return float("nan")
     vertices = problem.deformable.posed(problem.neutral(state), state.weights[view.instant])
-    distance = np.linalg.norm(view.landmarks_px - project(problem.landmarks.points(vertices), state, view).px, axis=1)
-    return float(np.median(distance[problem.landmark_weight > 0]))
+    samples, weight = problem.landmarks_of(state, view)
+    distance = np.linalg.norm(view.landmarks_px - project(samples.points(vertices), state, view).px, axis=1)
+    return float(np.median(distance[weight > 0]))
 
 
 def unwrap_views(
     problem: Problem, state: HeadState, chart: FaceChart, stage: DenseStage, pictures: list[WorkingPicture], views: list[int]
 ) -> dict[int, Unwrapped]:
     """Each given view in the chart through its present mesh, pose and camera."""
-    posed, triangles = problem.posed(state), problem.deformable.head.triangles
+    posed, triangles = problem.posed(state), drawn_triangles(problem.deformable.head)
 
     def one(v: int) -> Unwrapped:
         normals = vertex_normals(posed[v], triangles)

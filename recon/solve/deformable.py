@@ -7,7 +7,9 @@ import dataclasses
 import numpy as np
 
 from assets.blendshapes import ARKIT_BLENDSHAPES
+from assets.drawn import drawn_triangles
 from assets.head_model import PARTS, REGIONS, HeadModel
+from assets.lids import BLINKS, blink_corrections, lids_outside
 from render import RayScene, vertex_normals
 
 # No picture shows the tongue's place well enough to fit it, and it is never visible in the chart.
@@ -19,7 +21,10 @@ BUMP_SCALES = ((40, 0.025, 0.0025), (160, 0.011, 0.0015))
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class DeformableHead:
-    """neutral = scale (template + coeffs . modes) + offsets; posed = neutral + weights . shapes; head frame, metres."""
+    """neutral = scale (template + coeffs . modes) + offsets; posed = neutral + weights . shapes + what lids add; head frame, metres.
+
+    Derivatives leave out what the lids add (assets/lids.py), a millimetre at most: the steps are a little less exact, the residuals not.
+    """
 
     head: HeadModel
     modes: np.ndarray
@@ -39,8 +44,10 @@ class DeformableHead:
         return (np.exp(log_scale) * moved + self.offsets).astype(np.float32)
 
     def posed(self, neutral: np.ndarray, weights: np.ndarray) -> np.ndarray:
-        """(V, 3) float32 head with weights (E,) on a neutral."""
-        return neutral + np.tensordot(weights.astype(np.float32), self.shapes, 1)
+        """(V, 3) float32 head with weights (E,) on a neutral, its lids closing and clear of the eyeballs as the avatar's are."""
+        moved = neutral + np.tensordot(weights.astype(np.float32), self.shapes, 1)
+        blinks = [weights[self.shape_names.index(name)] if name in self.shape_names else 0.0 for name in BLINKS]
+        return lids_outside(self.head, moved + blink_corrections(self.head, neutral, blinks), neutral)
 
     def with_offsets(self, offsets: np.ndarray) -> DeformableHead:
         """The same head with other free-form offsets (V, 3)."""
@@ -80,7 +87,7 @@ def _bumps(head: HeadModel, count: int, sigma_m: float, sd_m: float) -> np.ndarr
 def outer_face_vertices(head: HeadModel, normals: np.ndarray) -> np.ndarray:
     """Indices of face skin vertices that can be seen from one of five directions in front (not lips' inside or nostrils)."""
     skin = np.flatnonzero((head.vertex_parts == PARTS.index("skin")) & (head.vertex_regions == REGIONS.index("face")))
-    scene, seen = RayScene(head.vertices, head.triangles), np.zeros(len(skin), bool)
+    scene, seen = RayScene(head.vertices, drawn_triangles(head)), np.zeros(len(skin), bool)
     start = head.vertices[skin] + 5e-4 * normals[skin]
     for yaw in np.radians((-70.0, -35.0, 0.0, 35.0, 70.0)):
         direction = np.broadcast_to(np.array([np.sin(yaw), 0.0, np.cos(yaw)]), start.shape)

@@ -9,12 +9,15 @@ import scipy.sparse as sp
 import scipy.sparse.linalg as spl
 from scipy.spatial import KDTree
 
-from assets.head_model import PARTS, HeadModel
+from assets.head_model import PARTS, REGIONS, HeadModel
 from recon.solve.normal_equations import cauchy_weight
 from recon.solve.problem import Matches, Problem, restfulness
 from recon.solve.residuals import match_rows, project
 from recon.solve.state import HeadState
 from render import vertex_normals
+
+REFERENCE_AREA_M2 = 20.8e-6
+"""Skin of the face per vertex on the mesh that the stage's numbers were chosen on, the default head."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,7 +25,7 @@ class FreeFormStage:
     """How stiff the offsets are and how far a match is believed."""
 
     stiffness: float = 3.0
-    """Weight of the squared Laplacian (per squared metre of bending) against one well seen match per vertex."""
+    """Weight of the squared Laplacian (per squared metre of bending) against one well seen match per vertex, on the default head."""
     anchor: float = 3e-3
     """Weight of the squared offset itself, likewise: where nothing is seen the offsets fade."""
     robust_px: float = 0.7
@@ -75,7 +78,7 @@ def solve_offsets(head: HeadModel, rows: PointRows, present: np.ndarray, stage: 
     confidence = confidence / confidence.mean()
     # One well seen match informs a vertex by about (px/m)^2; stiffness is stated against that and the matches per vertex.
     information = float((rows.d_point**2).sum(2).mean()) * max(1.0, n / len(np.unique(rows.corners)))
-    stiff = _stiffness(head, information * stage.stiffness, information * stage.anchor)
+    stiff = _stiffness(head, information * stage.stiffness * bending_factor(head), information * stage.anchor)
     offsets = present.astype(np.float64).reshape(-1)
     target = rows.residual.reshape(-1) + jacobian @ offsets
     for iteration in range(stage.iterations):
@@ -83,6 +86,21 @@ def solve_offsets(head: HeadModel, rows: PointRows, present: np.ndarray, stage: 
         weight = confidence if iteration == 0 else confidence * cauchy_weight(length, stage.robust_px)
         offsets = _solve(jacobian, np.repeat(weight, 2), target, stiff, offsets)
     return _carry_along(head, offsets.reshape(-1, 3).astype(np.float32))
+
+
+def bending_factor(head: HeadModel) -> float:
+    """What the stiffness has to be multiplied by on this mesh so that a dent of one width bends as hard on each.
+
+    For edges of length h the Laplacian of one and the same dent falls with h^2, so the sum of its squares over all vertices falls
+    with h^2, and matches per vertex, against which stiffness is stated, with h^2 once more: without this a mesh four times as
+    dense would be sixteen times as soft and follow the matches' noise.
+    """
+    is_face = (head.vertex_regions == REGIONS.index("face"))[head.triangles].all(1) & (head.triangle_parts == PARTS.index("skin"))
+    corners = head.vertices[head.triangles[is_face]].astype(np.float64)
+    area_m2 = 0.5 * np.linalg.norm(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1).sum()
+    if area_m2 == 0:
+        return 1.0
+    return float((REFERENCE_AREA_M2 * len(np.unique(head.triangles[is_face])) / area_m2) ** 2)
 
 
 def _stiffness(head: HeadModel, bending: float, anchor: float) -> sp.csr_matrix:

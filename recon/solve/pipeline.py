@@ -110,7 +110,7 @@ def _start(prepared: Prepared) -> Start:
     state = empty_state(problem, num_focals=len(problem.focal_sd), num_instants=num_instants)
     started = start_rig(problem, state) if prepared.is_rig else start_loose(problem, state)
     if prepared.is_rig:
-        check_rig(problem, state, started, [picture.scale for picture in prepared.pictures])
+        check_rig(prepared, state)
     if len(started.unposed) == len(prepared.detected):
         raise DegenerateGeometryError(
             expected="at least one picture whose face a head in front of its camera explains",

@@ -7,12 +7,14 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
+from assets.detector_model import DetectorModel
 from assets.head_model import HeadModel
 from assets.landmarks import LandmarkEmbedding
 from assets.mediapipe_edges import mediapipe_face_edges
 from recon.cameras import FocalPrior, focal_prior, group_instants, principal_point_px
 from recon.capture import Detection, View
 from recon.solve.deformable import make_deformable
+from recon.solve.detected import sample_detector
 from recon.solve.pictures import WorkingPicture, make_working_picture
 from recon.solve.problem import Problem
 from recon.solve.residuals import sample_surface
@@ -46,8 +48,12 @@ def prepare(
     read: ReadView,
     *,
     shape_precision: float,
+    detector_model: DetectorModel | None = None,
 ) -> Prepared:
-    """Read and crop the pictures and set up the least-squares problem."""
+    """Read and crop the pictures and set up the least-squares problem.
+
+    With `detector_model` the landmarks lie where that calibration has them for each view's yaw, else where `embedding` has them.
+    """
     prior, instants = focal_prior(views), group_instants(views)
     is_rig = all(view.camera is not None for view in views)
     pictures, solve_views = [], []
@@ -72,6 +78,7 @@ def prepare(
         focal_sd=prior.sd,
         has_scale=is_rig,
         shape_precision=shape_precision,
+        detected=None if detector_model is None else sample_detector(head, deformable, detector_model),
     )
     return Prepared(tuple(views), pictures, problem, prior, is_rig)
 

@@ -7,7 +7,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from assets.detector_model import seen_yaw_deg
 from recon.solve.deformable import DeformableHead
+from recon.solve.detected import DetectedLandmarks, whitened
 from recon.solve.normal_equations import NormalEquations, cauchy_weight
 from recon.solve.residuals import Projection, SurfaceSamples, match_rows, project
 from recon.solve.state import HeadState, Layout, SolveView
@@ -58,6 +60,19 @@ class Problem:
     """Whether cameras of known size make the head's scale observable."""
     shape_precision: float = 1.0
     """Factor on the prior of the shape coefficients."""
+    detected: DetectedLandmarks | None = None
+    """Where the landmarks lie by the yaw of a view, in place of `landmarks` and `landmark_weight`; None: the same from all sides."""
+
+    def landmarks_of(self, state: HeadState, view: SolveView) -> tuple[SurfaceSamples, np.ndarray]:
+        """Surface points and weights (L,) of the landmarks as a view sees them from where the state has it."""
+        if self.detected is None:
+            return self.landmarks, self.landmark_weight
+        yaw_deg = self.yaw_deg(state, view)
+        return self.detected.at(yaw_deg), self.detected.weight(yaw_deg)
+
+    def yaw_deg(self, state: HeadState, view: SolveView) -> float:
+        """Yaw of the head as a view sees it."""
+        return seen_yaw_deg(state.camera_in_head(view).position_world)
 
     def neutral(self, state: HeadState) -> np.ndarray:
         """(V, 3) head at rest."""
@@ -116,15 +131,19 @@ def add_landmarks(
         vertices: (V, 3) of the head with this view's expression, head frame.
         weight, contour_weight: factors on all points, and further on those of lids, pupils and lips.
     """
-    view, samples = problem.views[index], problem.landmarks
+    view = problem.views[index]
     if view.landmarks_px is None:
         return
+    samples, relative = problem.landmarks_of(state, view)
     projection = project(samples.points(vertices), state, view)
-    residual = view.landmarks_px - projection.px
-    mm = np.linalg.norm(residual, axis=1) / px_per_mm(projection)
-    factor = problem.landmark_weight * (weight + contour_weight * problem.is_contour * _facing(problem, state, view, vertices))
+    residual, size = view.landmarks_px - projection.px, px_per_mm(projection)
+    if problem.detected is not None:
+        whitening = problem.detected.whitening(problem.yaw_deg(state, view), state.T_cam_head(view)[:3, :3])
+        residual, projection = np.einsum("lij,lj->li", whitening, residual), whitened(projection, whitening)
+    mm = np.linalg.norm(residual, axis=1) / size
+    factor = relative * (weight + contour_weight * problem.is_contour * _facing(samples, state, view, vertices))
     # Points that fail wholly must not pull, so the robust weight is one number for both coordinates.
-    row_weight = factor * cauchy_weight(mm, LANDMARK_CAUCHY_MM) / (LANDMARK_SIGMA_MM * px_per_mm(projection)) ** 2
+    row_weight = factor * cauchy_weight(mm, LANDMARK_CAUCHY_MM) / (LANDMARK_SIGMA_MM * size) ** 2
     blocks = [
         *_shape_blocks(problem, state, samples, projection.d_point),
         *_view_blocks(state.layout, view, samples, projection, projection.d_point, np.eye(2)),
@@ -132,9 +151,9 @@ def add_landmarks(
     _add(equations, "landmarks", blocks, residual, row_weight)
 
 
-def _facing(problem: Problem, state: HeadState, view: SolveView, vertices: np.ndarray) -> np.ndarray:
+def _facing(samples: SurfaceSamples, state: HeadState, view: SolveView, vertices: np.ndarray) -> np.ndarray:
     """(L,) in [0, 1]: 1 for landmarks on skin that looks towards the camera, 0 where it looks away and the detector guesses."""
-    corners = vertices[problem.landmarks.corners].astype(np.float64)
+    corners = vertices[samples.corners[:, :3]].astype(np.float64)
     normal = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
     T_cam_head = state.T_cam_head(view)
     towards = -T_cam_head[:3, :3].T @ T_cam_head[:3, 3] - corners.mean(1)

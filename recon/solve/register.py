@@ -7,6 +7,7 @@ import dataclasses
 import cv2
 import numpy as np
 
+from assets.drawn import drawn_triangles
 from recon.solve.pictures import WorkingPicture
 from recon.solve.problem import Problem
 from recon.solve.state import HeadState
@@ -90,7 +91,7 @@ def _lift(problem: Problem, state: HeadState, v: int, vertices: np.ndarray, px: 
     direction = in_cam @ camera.T_cam_world[:3, :3]
     direction /= np.linalg.norm(direction, axis=1, keepdims=True)
     origin = np.broadcast_to(camera.position_world, direction.shape)
-    distance = RayScene(vertices, problem.deformable.head.triangles).cast(origin, direction).distance
+    distance = RayScene(vertices, drawn_triangles(problem.deformable.head)).cast(origin, direction).distance
     hit = np.isfinite(distance)
     return origin + direction * np.where(hit, distance, 0.0)[:, None], hit
 

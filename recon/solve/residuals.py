@@ -14,9 +14,9 @@ class SurfaceSamples:
     """N points of the surface with everything that moves them, sampled once so that a round needs no vertex arrays."""
 
     corners: np.ndarray
-    """(N, 3) int vertex indices of the triangle that each point lies on."""
+    """(N, 3) int vertex indices of the triangle that each point lies on; (N, 6) of two for a mean of two such points."""
     barycentric: np.ndarray
-    """(N, 3) float64, sums to 1."""
+    """(N, 3) or (N, 6) float64, sums to 1."""
     modes: np.ndarray
     """(N, 3, M) float32: displacement per unit coefficient."""
     shapes: np.ndarray

@@ -7,6 +7,7 @@ import dataclasses
 import cv2
 import numpy as np
 
+from assets.detector_model import seen_yaw_deg
 from recon.solve.problem import Problem
 from recon.solve.state import HeadState, SolveView
 
@@ -56,17 +57,43 @@ def empty_state(problem: Problem, *, num_focals: int, num_instants: int) -> Head
 
 def start_loose(problem: Problem, state: HeadState) -> Start:
     """Pose every view that has landmarks by PnP on the average head (SQPnP: Terzakis and Lourakis, 2020)."""
-    points, usable = _trusted_points(problem, state), problem.landmark_weight > 0
     unposed: dict[int, str] = {}
     for v, view in enumerate(problem.views):
         if view.landmarks_px is None:
             continue
-        T_cam_head = _pnp(points, view, state, usable)
+        T_cam_head = _posed(problem, state, view)
         if T_cam_head is None:
             unposed[v] = NO_POSE
         else:
             state = state.with_pose(view.instant, T_cam_head)
     return Start(state, unposed)
+
+
+def _posed(problem: Problem, state: HeadState, view: SolveView) -> np.ndarray | None:
+    """(4, 4) head to camera of one view with landmarks by PnP on the head at rest; None where there is none.
+
+    A calibrated detector's points lie elsewhere for every yaw: each of its bins poses the view, and the one that agrees best with
+    the pixels counts, for the yaw that it finds.
+    """
+    if problem.detected is None:
+        return _pnp(_trusted_points(problem, state), view, state, problem.landmark_weight > 0)
+    neutral, best, least = problem.neutral(state), None, np.inf
+    for samples, yaw_deg in zip(problem.detected.bins, problem.detected.model.yaw_bins_deg, strict=True):
+        points, usable = samples.points(neutral), problem.detected.weight(float(yaw_deg)) > 0
+        T_cam_head = _pnp(points, view, state, usable)
+        if T_cam_head is not None and (error := _median_error_px(points[usable], view, state, T_cam_head, usable)) < least:
+            best, least = T_cam_head, error
+    if best is None:
+        return None
+    samples = problem.detected.at(seen_yaw_deg(-best[:3, :3].T @ best[:3, 3]))
+    refined = _pnp(samples.points(neutral), view, state, np.ones(len(samples.corners), bool))
+    return best if refined is None else refined
+
+
+def _median_error_px(points: np.ndarray, view: SolveView, state: HeadState, T_cam_head: np.ndarray, usable: np.ndarray) -> float:
+    in_cam = points @ T_cam_head[:3, :3].T + T_cam_head[:3, 3]
+    px = state.focal_px(view) * in_cam[:, :2] / in_cam[:, 2:] + view.centre_px
+    return float(np.median(np.linalg.norm(px - np.asarray(view.landmarks_px)[usable], axis=1)))
 
 
 def _trusted_points(problem: Problem, state: HeadState) -> np.ndarray:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 import subprocess
 import sys
 import time
@@ -24,9 +25,21 @@ def run_python(code: str, **environment: str) -> str:
     return result.stdout.strip()
 
 
-def test_unknown_head_is_refused_with_the_known_names():
-    with pytest.raises(RangeError, match="anny"):
-        load_head("any")
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("any", "'anny'"),
+        ("itc", "'ict'"),
+        ("flame:", "'flame:PATH'"),
+        ("head.pkl", "'flame:head.pkl'"),
+        ("anny+1+1", "'anny'"),
+        ("anny+3", "anny\\+2"),
+    ],
+)
+def test_an_unknown_head_is_refused_with_the_known_names_and_the_nearest(name, meant):
+    with pytest.raises(RangeError) as caught:
+        load_head(name)
+    assert re.search(meant, caught.value.do) and repr(name) in caught.value.got
 
 
 def test_importing_assets_loads_no_heavy_package():

@@ -1,4 +1,4 @@
-"""Landmark embeddings on disk and the MediaPipe face drawing."""
+"""Landmark embeddings of all schemes and the MediaPipe face drawing."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ import dataclasses
 import numpy as np
 import pytest
 
-from assets import load_embedding, load_head, mediapipe_face_edges, save_embedding
-from assets.errors import ConventionError, MissingAssetError, ShapeError
-from assets.landmarks import LandmarkEmbedding
+from assets import load_embedding, load_head, mediapipe_face_edges
+from assets.detector_model import load_detector_model, save_detector_model
+from assets.errors import MissingAssetError, RangeError, ShapeError
+from assets.landmark_schemes import SCHEMES, scheme_points, scheme_size, scheme_table
+from assets.landmarks import LandmarkEmbedding, check_embedding, closest_on_triangles, embedding_of
 
 
 def made_up_embedding(seed: int = 1) -> LandmarkEmbedding:
@@ -23,13 +25,45 @@ def made_up_embedding(seed: int = 1) -> LandmarkEmbedding:
     )
 
 
-def test_embedding_survives_saving_and_loading(tmp_path):
-    head, embedding = load_head(), made_up_embedding()
-    path = save_embedding(head, embedding, folder=tmp_path)
-    assert path.name == f"anny-{head.topology_hash}.mediapipe478.npz"
-    loaded = load_embedding(head, folder=tmp_path)
-    for field in ("triangle_index", "barycentric", "spread_mm"):
-        np.testing.assert_array_equal(getattr(loaded, field), getattr(embedding, field))
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_every_scheme_lies_on_the_surface_where_the_calibration_has_it_from_the_front(scheme):
+    head = load_head()
+    embedding = load_embedding(head, scheme)
+    points = embedding.points(head.vertices, head.triangles)
+    seen = load_detector_model(head).points(head.vertices, head.triangles, 0.0)
+    wanted, sources = scheme_points(scheme, seen), scheme_table(scheme).sources
+    assert embedding.scheme == scheme and points.shape == (scheme_size(scheme), 3)
+    away_mm = 1000 * np.linalg.norm(points - wanted, axis=1)
+    is_mean = np.array([len(source) > 1 for source in sources])
+    assert away_mm[~is_mean].max() < 0.01
+    # The mean of points on a curved surface lies under it, by the height of the arc over their chord.
+    assert away_mm.max() < 4.0
+    assert np.isfinite(embedding.spread_mm).all() and 0.3 < np.median(embedding.spread_mm) < 3.0
+
+
+def test_the_nearest_place_on_triangles_is_inside_on_a_side_or_at_a_corner():
+    flat = np.array([[[0.0, 0, 0], [1, 0, 0], [0, 2, 0]], [[5.0, 5, 5], [6, 5, 5], [5, 6, 5]]])
+    for point, wanted in (
+        ((0.25, 0.5, 3.0), (0.5, 0.25, 0.25)),  # Straight above the inside.
+        ((0.5, -1.0, 0.0), (0.5, 0.5, 0.0)),  # Before the side from the first to the second corner.
+        ((-1.0, -1.0, 0.0), (1.0, 0.0, 0.0)),  # Beyond a corner.
+    ):
+        triangle, weights = closest_on_triangles(np.array(point), flat)
+        assert triangle == 0
+        np.testing.assert_allclose(weights, wanted, atol=1e-12)
+    assert closest_on_triangles(np.array((5.1, 5.1, 4.0)), flat)[0] == 1
+    # A triangle without area is a line; it has nearest places all the same.
+    triangle, weights = closest_on_triangles(np.array((1.5, 1.0, 0.0)), np.array([[[0.0, 0, 0], [1, 0, 0], [3, 0, 0]]]))
+    np.testing.assert_allclose(weights @ [0, 1, 3], 1.5)
+
+
+def test_the_spread_is_the_median_distance_of_round_noise():
+    head, model = load_head(), load_detector_model(load_head())
+    noise = np.random.default_rng(0).standard_normal((20000, 2)) * 1.7
+    round_ = dataclasses.replace(model, covariance_mm2=np.tile(np.eye(2, dtype=np.float32) * 1.7**2, (*model.triangle_index.shape, 1, 1)))
+    np.testing.assert_allclose(embedding_of(head, round_).spread_mm, np.median(np.linalg.norm(noise, axis=1)), rtol=0.02)
+    blind = dataclasses.replace(model, detection_rate=np.zeros_like(model.detection_rate))
+    assert np.isinf(embedding_of(head, blind).spread_mm).all()
 
 
 def test_points_are_barycentric_on_the_posed_mesh():
@@ -42,22 +76,33 @@ def test_points_are_barycentric_on_the_posed_mesh():
     np.testing.assert_allclose(embedding.points(head.vertices + np.float32(1), head.triangles)[0], expected, atol=1e-6)
 
 
-def test_missing_embedding_names_the_file_and_the_command(tmp_path):
+def test_a_head_that_was_never_calibrated_names_the_files_and_the_command(tmp_path):
     head = load_head()
-    with pytest.raises(MissingAssetError, match=rf"{head.topology_hash}\.ibug68\.npz") as caught:
+    with pytest.raises(MissingAssetError, match=rf"{head.topology_hash}\.bundled\.npz") as caught:
         load_embedding(head, "ibug68", folder=tmp_path)
-    assert "recon.calibrate" in caught.value.do
+    assert "recon assets calibrate --head anny" in caught.value.do
+    with pytest.raises(RangeError, match="ibug68"):
+        load_embedding(head, "ibug86")
 
 
-def test_embedding_of_another_topology_or_size_is_refused(tmp_path):
+def test_without_the_bundled_detectors_calibration_that_of_tasks_serves(tmp_path):
+    head = load_head()
+    model = dataclasses.replace(load_detector_model(head), detector="tasks")
+    save_detector_model(head, model, folder=tmp_path)
+    found, shipped = load_embedding(head, folder=tmp_path), load_embedding(head)
+    np.testing.assert_array_equal(found.triangle_index, shipped.triangle_index)
+
+
+def test_embedding_of_another_size_or_that_does_not_sum_to_one_is_refused():
     head, embedding = load_head(), made_up_embedding()
-    with pytest.raises(ConventionError):
-        save_embedding(head, dataclasses.replace(embedding, topology_hash="0" * 12), folder=tmp_path)
-    with pytest.raises(ShapeError):
-        save_embedding(head, dataclasses.replace(embedding, triangle_index=embedding.triangle_index[:68]), folder=tmp_path)
-    with pytest.raises(ShapeError):
-        save_embedding(head, dataclasses.replace(embedding, barycentric=embedding.barycentric * 1.1), folder=tmp_path)
-    assert not list(tmp_path.iterdir())
+    assert check_embedding(embedding, len(head.triangles)) is embedding
+    for wrong in (
+        dataclasses.replace(embedding, triangle_index=embedding.triangle_index[:68]),
+        dataclasses.replace(embedding, barycentric=embedding.barycentric * 1.1),
+        dataclasses.replace(embedding, triangle_index=embedding.triangle_index + len(head.triangles)),
+    ):
+        with pytest.raises(ShapeError):
+            check_embedding(wrong, len(head.triangles))
 
 
 def test_face_drawing_has_124_edges_over_128_landmarks_and_two_pupils():
@@ -92,12 +137,11 @@ def test_colours_are_rgb_with_red_on_the_subjects_right_eye():
     assert colours["lips", "both"] == (10, 180, 10)
 
 
-def test_a_spread_is_never_nan_or_negative_but_may_be_inf(tmp_path):
+def test_a_spread_is_never_nan_or_negative_but_may_be_inf():
     head, embedding = load_head(), made_up_embedding()
     for bad in (np.nan, -1.0):
         spread_mm = embedding.spread_mm.copy()
         spread_mm[17] = bad
         with pytest.raises(ShapeError, match="spread_mm"):
-            save_embedding(head, dataclasses.replace(embedding, spread_mm=spread_mm), folder=tmp_path)
-    unseen = dataclasses.replace(embedding, spread_mm=np.full(478, np.inf, np.float32))
-    assert save_embedding(head, unseen, folder=tmp_path).exists()
+            check_embedding(dataclasses.replace(embedding, spread_mm=spread_mm), len(head.triangles))
+    check_embedding(dataclasses.replace(embedding, spread_mm=np.full(478, np.inf, np.float32)), len(head.triangles))

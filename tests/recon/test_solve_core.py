@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import types
 
 import numpy as np
 import pytest
@@ -162,12 +161,22 @@ def _posed(problem: Problem, state: HeadState) -> np.ndarray:
     return problem.deformable.posed(problem.neutral(state), state.weights[problem.views[0].instant])
 
 
+class _SkinAlone:
+    """What the solver asks of a head model, for one without eyes: vertices of skin."""
+
+    def __init__(self, vertices: np.ndarray) -> None:
+        self.vertices, self.num_vertices = vertices, len(vertices)
+        self.triangles, self.triangle_parts = np.array([[0, 1, 2]], np.int32), np.ones(1, np.uint8)
+        self.vertex_parts, self.vertex_regions = np.ones(len(vertices), np.uint8), np.ones(len(vertices), np.uint8)
+        self.blendshape_deltas = np.zeros((52, len(vertices), 3), np.float32)
+
+
 def _tiny_problem() -> tuple[Problem, HeadState]:
     """Six vertices, two modes, three shapes, one view with six landmarks some pixels off; the scale is free."""
     rng = np.random.default_rng(6)
     vertices = rng.uniform(-0.08, 0.08, (6, 3)).astype(np.float32)
     modes, shapes = (rng.normal(0, 5e-3, (n, 6, 3)).astype(np.float32) for n in (2, 3))
-    head = types.SimpleNamespace(vertices=vertices, num_vertices=6)
+    head = _SkinAlone(vertices)
     deformable = DeformableHead(head, modes, 2, shapes, ("a", "b", "c"), np.full((6, 3), 1e-3, np.float32))  # pyright: ignore
     samples = sample_surface(
         np.array([[0, 1, 2], [3, 4, 5], [1, 3, 5], [0, 2, 4], [2, 3, 4], [0, 1, 5]]), np.full((6, 3), 1 / 3), modes, shapes

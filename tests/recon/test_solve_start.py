@@ -71,12 +71,12 @@ def test_true_rig_is_taken_as_it_is(person):
 @pytest.mark.parametrize(
     ("change", "reading", "advice"),
     [
-        (np.linalg.inv, "px if the extrinsics are inverted", "invert them in cameras.json"),
-        (lambda T: FLIP_YZ @ T, "px if the camera axes are OpenGL's", "negate the second and third row"),
+        (np.linalg.inv, "px if the extrinsics are inverted", "use --cameras-invert"),
+        (lambda T: FLIP_YZ @ T, "px if the camera axes are OpenGL's", "use --cameras-axes opengl"),
         (
             lambda T: np.linalg.inv(FLIP_YZ @ T),
             "px if the extrinsics are inverted and the camera axes are OpenGL's",
-            "invert each matrix in cameras.json, then negate",
+            "use --cameras-invert and --cameras-axes opengl",
         ),
     ],
     ids=["inverted", "opengl", "inverted opengl"],

@@ -9,7 +9,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 from scipy.spatial.transform import Rotation
 
-from assets.errors import ArtifactError, InputError
+from assets.errors import ArtifactError, InputError, MissingAssetError, ReconError
 from recon.avatar import FittedView
 from recon.storage import FILES, load_avatar, save_avatar
 from render.camera import Camera
@@ -206,3 +206,62 @@ def test_numbers_that_are_not_finite_are_refused_at_both_ends(tmp_path):
     save_file(tensors, folder / "avatar.safetensors")
     with pytest.raises(ArtifactError, match="identity_coeffs"):
         load_avatar(folder, head=HEAD)
+
+
+def test_a_head_of_the_same_mesh_but_other_shapes_is_refused(tmp_path):
+    """FLAME 2020 and 2023 share one mesh: the coefficients of one mean another person on the other."""
+    folder = save_avatar(tmp_path / "avatar", an_avatar())
+    basis = HEAD.identity_basis.copy()
+    basis[1, 7, 2] += 1e-4
+    with pytest.raises(ArtifactError, match="other average head or identity basis"):
+        load_avatar(folder, head=dataclasses.replace(HEAD, identity_basis=basis))
+    changed_expressions = dataclasses.replace(HEAD, blendshape_deltas=HEAD.blendshape_deltas * 1.1)
+    assert load_avatar(folder, head=changed_expressions).head is changed_expressions
+    record = json.loads((folder / "avatar.json").read_text())
+    del record["head"]["shape_hash"]
+    (folder / "avatar.json").write_text(json.dumps(record))
+    assert load_avatar(folder, head=dataclasses.replace(HEAD, identity_basis=basis)), "an older folder is taken at its word"
+
+
+def stored_under(tmp_path, name: str, **head_changes):
+    """An avatar folder whose record says that its head has another name."""
+    folder = save_avatar(tmp_path / "avatar", an_avatar())
+    record = json.loads((folder / "avatar.json").read_text())
+    record["head"] |= {"name": name, **head_changes}
+    (folder / "avatar.json").write_text(json.dumps(record))
+    return folder
+
+
+def told(folder, error_type: type[ReconError]) -> ReconError:
+    with pytest.raises(error_type) as refusal:
+        load_avatar(folder)
+    assert str(folder) in refusal.value.expected and "recon fit" in refusal.value.do
+    return refusal.value
+
+
+def test_an_avatar_whose_head_is_not_installed_says_which_and_how(tmp_path, monkeypatch):
+    monkeypatch.setenv("RECON_HOME", str(tmp_path / "home"))
+    error = told(stored_under(tmp_path, "ict"), MissingAssetError)
+    assert "'ict'" in error.expected and "recon assets install ict-facekit" in error.do
+
+
+def test_an_avatar_whose_flame_file_has_moved_names_both_places_where_it_is_looked_for(tmp_path, monkeypatch):
+    monkeypatch.setenv("RECON_HOME", str(tmp_path / "home"))
+    error = told(stored_under(tmp_path, "flame:/nowhere/FLAME2020.pkl+1"), MissingAssetError)
+    assert "/nowhere/FLAME2020.pkl" in error.got and str(tmp_path / "home" / "flame" / "FLAME2020.pkl") in error.do
+
+
+def test_a_copy_of_the_flame_file_in_the_users_data_folder_is_taken_with_the_licence_of_the_fit(tmp_path, monkeypatch):
+    monkeypatch.setenv("RECON_HOME", str(tmp_path / "home"))
+    copy = tmp_path / "home" / "flame" / "model.npz"
+    copy.parent.mkdir(parents=True)
+    copy.write_bytes(b"")
+    asked = []
+    monkeypatch.setattr("recon.stored_head.load_head", lambda name, licence=None: asked.append((name, licence)) or HEAD)
+    load_avatar(stored_under(tmp_path, "flame:/gone/model.npz+2", commercial=True))
+    load_avatar(stored_under(tmp_path, "flame:/gone/model.npz", commercial=False))
+    assert asked == [(f"flame:{copy}+2", "cc-by-4.0"), (f"flame:{copy}", None)]
+
+
+def test_a_head_name_that_no_version_knows_is_refused(tmp_path):
+    assert "'smplx'" in told(stored_under(tmp_path, "smplx"), ArtifactError).expected

@@ -57,7 +57,8 @@ def test_pictures_without_any_face_are_refused_with_counts(tmp_path: Path, capsy
 
 def test_a_video_without_frames_is_refused(tmp_path: Path, capsys):
     (tmp_path / "empty.mp4").write_bytes(b"")
-    assert "empty.mp4" in refused(["run", str(tmp_path / "empty.mp4"), "--out", str(tmp_path / "out")], capsys)
+    message = refused(["run", str(tmp_path / "empty.mp4"), "--out", str(tmp_path / "out")], capsys)
+    assert "empty.mp4" in message and "0 bytes" in message
 
 
 def test_an_output_folder_under_a_file_is_refused(tmp_path: Path, capsys):

@@ -10,9 +10,12 @@ from pathlib import Path
 import numpy
 import pytest
 
+from assets.heads import HeadEntry
 from assets.system_libraries import SYSTEM_LIBRARIES
 from studio import doctor
+from studio.asset_tables import AssetListing, CalibrationEntry, DetectorEntry
 from studio.doctor import Finding, Package, main_path_works, package_findings, why_not_importable
+from studio.doctor_assets import findings_of
 
 
 def test_packages_that_import_are_ok_with_their_version_and_absent_ones_are_missing_with_their_loss():
@@ -81,5 +84,47 @@ def test_every_needed_package_is_a_dependency_of_the_project():
 def test_doctor_runs_here_and_says_that_the_main_path_works():
     done = subprocess.run([sys.executable, "-m", "studio", "doctor"], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
-    for line in ("mediapipe", "open3d", "anny", "cuda", "head", "embedding", "cache", "the main path works"):
+    lines = (
+        "mediapipe",
+        "open3d",
+        "anny",
+        "cuda",
+        "head",
+        "embedding",
+        "head ict",
+        "head flame:PATH",
+        "detector bundled",
+        "detector tasks",
+    )
+    for line in (*lines, "calibration anny", "cache", "the main path works"):
         assert line in done.stdout
+
+
+def listing(ict: str, tasks: str, calibrations: dict[tuple[str, str], str]) -> AssetListing:
+    heads = [
+        HeadEntry(name, name, status, "" if status == "installed" else f"install {name}", "MIT", True, 9, 51, "why it broke")  # type: ignore[arg-type]
+        for name, status in (("anny", "installed"), ("ict", ict), ("flame:PATH", "not installed"))
+    ]
+    detectors = [
+        DetectorEntry(name, name, status, "do this", "Apache-2.0", True, "478", "a file")
+        for name, status in (("bundled", "installed"), ("tasks", tasks))
+    ]
+    entries = [CalibrationEntry(head, detector, status, "the command") for (head, detector), status in calibrations.items()]
+    return AssetListing(tuple(heads), tuple(detectors), tuple(entries))
+
+
+def test_optional_heads_and_detectors_do_not_break_the_main_path_and_say_how_to_get_them():
+    found = {
+        f.name: f for f in findings_of(listing("not installed", "broken", {("anny", "bundled"): "shipped", ("anny", "tasks"): "missing"}))
+    }
+    assert found["head ict"].state == "missing" and "install ict" in found["head ict"].lost and "MIT" in found["head ict"].text
+    assert found["head flame:PATH"].state == "info"
+    assert found["detector tasks"].state == "broken" and "do this" in found["detector tasks"].lost
+    assert found["calibration anny"].state == "ok" and "tasks" in found["calibration anny"].lost
+    assert main_path_works(list(found.values()))
+
+
+def test_the_default_head_without_its_calibration_does_break_the_main_path():
+    found = findings_of(listing("installed", "installed", {("anny", "bundled"): "missing", ("ict", "bundled"): "missing"}))
+    assert [f.name for f in found if f.needed and f.state == "missing"] == ["calibration anny"]
+    assert not main_path_works(found)

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from assets import load_embedding, load_head
+from assets.loop_subdivision import loop_step
 from recon.capture import View
 from recon.detect import detect
 from recon.exif import focal_from_exif
@@ -17,7 +18,6 @@ from render.camera import Camera
 from studio.sample import ground_truth_vertices, render_sample_photo, render_shot, sample_capture_dir, sample_clip_path
 from studio.sample_photos import photo_shots
 from studio.sample_shape import EXPRESSIONS, asymmetry_mm, load_person, personal_smile_mm, pose_skin, vertex_normals
-from studio.sample_subdivision import loop_step
 
 MAX_BYTES = 8_000_000
 

@@ -1,0 +1,44 @@
+"""A person's head with an expression and a gaze: the one place where shapes, eyeballs and lids come together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from assets.blendshapes import weights_to_vector
+from assets.gaze import gaze_offsets
+from assets.head_model import HeadModel
+from assets.lids import closing_deltas, lids_outside
+
+
+def personal_deltas(head: HeadModel, neutral: np.ndarray, *, scale: float = 1.0) -> np.ndarray:
+    """(52, V, 3) float32 metres at weight 1: the head's shapes for one neutral (V, 3), with blinks that close on it.
+
+    `scale` is the size of the neutral in sizes of the head model; the shapes are multiplied by it.
+    """
+    return np.float32(scale) * closing_deltas(head, neutral / np.float32(scale))
+
+
+def pose_vertices(
+    head: HeadModel,
+    neutral: np.ndarray,
+    deltas: np.ndarray,
+    weights: Mapping[str, float],
+    *,
+    yaw_deg: float = 0.0,
+    pitch_deg: float = 0.0,
+    scale: float = 1.0,
+) -> np.ndarray:
+    """(V, 3) float32 metres, head frame: a neutral (V, 3) with ARKit weights over its own `personal_deltas` and a gaze.
+
+    `eyeLook*` weights and the gaze add up: the weights displace the eyeballs first, the gaze turns the result. Then the lids
+    are kept out of the eyeballs. Raises RangeError for an unknown name, or a weight or angle that is not finite.
+    """
+    vector = weights_to_vector(weights)
+    used = np.flatnonzero(vector)
+    vertices = neutral + np.tensordot(vector[used], deltas[used], 1)
+    if yaw_deg or pitch_deg:
+        centres = head.eye_centres(neutral)
+        vertices += gaze_offsets(head, vertices, yaw_deg=yaw_deg, pitch_deg=pitch_deg, scale=scale, centres=centres)
+    return lids_outside(head, vertices, neutral, scale=scale)
