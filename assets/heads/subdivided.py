@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import warnings
 
 import numpy as np
 
-from assets.cache import cache_dir, read_arrays, write_arrays
-from assets.errors import InputError
+from assets.cache import cache_dir, keep_arrays, read_arrays
 from assets.head_model import HeadModel
 from assets.subdivide import subdivide_head
 
@@ -29,15 +27,7 @@ def load_subdivided(head: HeadModel, levels: int) -> HeadModel:
     if arrays is not None:
         return dataclasses.replace(head, name=f"{head.name}+{levels}", **arrays)
     fine = subdivide_head(head, levels)
-    try:
-        write_arrays(path, _arrays(fine))
-    except (OSError, InputError) as error:
-        warnings.warn(
-            f"the subdivided head cannot be kept in {path} ({error}), so each run subdivides it anew; "
-            "set RECON_CACHE to a folder that can be written",
-            RuntimeWarning,
-            stacklevel=3,
-        )
+    keep_arrays(path, _arrays(fine))
     return fine
 
 

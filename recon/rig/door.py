@@ -58,6 +58,8 @@ def load_rig(
 
 def rig_files(path: Path) -> tuple[Path, ...]:
     """The files that `load_rig` reads from a path; empty where it leads to none."""
+    if path.is_dir() and (path / "cameras.json").is_file():
+        return (path / "cameras.json",)  # It states a unit, which a COLMAP model beside it does not.
     if path.is_dir() or path.name in ("cameras.bin", "cameras.txt", "images.bin", "images.txt"):
         return colmap.model_files(path) or _folder_files(path)
     return (path,)
@@ -75,7 +77,7 @@ def _read(path: Path, sizes: Sizes) -> Rig:
     files = rig_files(path)
     if not files:
         raise _unknown(path)
-    if colmap.model_files(path):
+    if files == colmap.model_files(path):
         return colmap.read_colmap(path, sizes)
     if path.is_dir() and files[0].suffix.lower() in opencv.SUFFIXES:
         return opencv.read_opencv(path, sizes)

@@ -146,6 +146,7 @@ def make_camera(
     except RangeError as error:
         raise InputError(expected=error.expected, got=error.got, do=error.do) from error
     coefficients = tuple(float(value) for value in distortion)
+    T_cam_world = rigid(nearest_rotation(T_cam_world[:3, :3]), T_cam_world[:3, 3])
     camera = Camera(K=K, T_cam_world=T_cam_world, width=int(size[0]), height=int(size[1]))
     return RigCamera(name, camera, coefficients if lens == "fisheye" or any(coefficients) else (), lens)
 
@@ -190,9 +191,18 @@ def rigid(rotation: np.ndarray, translation: np.ndarray) -> np.ndarray:
     return T
 
 
+def nearest_rotation(matrix: np.ndarray) -> np.ndarray:
+    """(3, 3) rotation nearest to a matrix that was rounded when it was written (polar decomposition); exact ones stay to the bit."""
+    if np.abs(matrix @ matrix.T - np.eye(3)).max() < 1e-12:
+        return matrix
+    left, _, right = np.linalg.svd(matrix)
+    return left @ right
+
+
 def inverted(T: np.ndarray) -> np.ndarray:
-    """(4, 4) inverse of a rigid transform, exact in its rotation."""
-    return rigid(T[:3, :3].T, -T[:3, :3].T @ T[:3, 3])
+    """(4, 4) inverse of a rigid transform whose rotation may have been rounded; its origin is met exactly."""
+    rotation = nearest_rotation(T[:3, :3]).T
+    return rigid(rotation, -rotation @ T[:3, 3])
 
 
 def pinhole(fx: float, fy: float, cx: float, cy: float) -> np.ndarray:
