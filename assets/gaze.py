@@ -27,15 +27,23 @@ def gaze_rotation(yaw_deg: float, pitch_deg: float) -> np.ndarray:
 
 
 def gaze_offsets(
-    head: HeadModel, neutral: np.ndarray, *, yaw_deg: float, pitch_deg: float, scale: float = 1.0, centres: np.ndarray | None = None
+    head: HeadModel,
+    neutral: np.ndarray,
+    *,
+    yaw_deg: float,
+    pitch_deg: float,
+    scale: float = 1.0,
+    centres: np.ndarray | None = None,
+    lid_shares: tuple[float, float] = (1.0, 1.0),
 ) -> np.ndarray:
     """(V, 3) float32 metres: displacement of a person's head (V, 3) that looks somewhere; zero straight ahead.
 
     Each eyeball turns rigidly about its own centre (`HeadModel.eye_centres`). The lids follow by what the `eyeLook*` shapes do
     to everything but the eyeballs, in proportion to the angle: at the angle by which such a shape turns the average head's
     iris, the lids stand as in that shape. `scale` multiplies the lids' motion, for a head of another size than the model's;
-    `centres` (2, 3) are those to turn about, by default those of the vertices given. Heads without eyeballs do not
-    move. Raises RangeError for angles that are not finite.
+    `centres` (2, 3) are those to turn about, by default those of the vertices given;
+    `lid_shares` how much the left and right lids follow, 0 for closed ones. Heads without eyeballs do not move. Raises
+    RangeError for angles that are not finite.
     """
     offsets = np.zeros_like(neutral, dtype=np.float32)
     if not np.isfinite([yaw_deg, pitch_deg]).all():
@@ -48,7 +56,7 @@ def gaze_offsets(
         offsets[ball] = (neutral[ball] - centre) @ turn.T
     for name, weight in lid_weights(head, yaw_deg=yaw_deg, pitch_deg=pitch_deg).items():
         lids = np.where(_is_ball(head)[:, None], 0, head.blendshape_deltas[ARKIT_BLENDSHAPES.index(name)])
-        offsets += np.float32(scale * weight) * lids
+        offsets += np.float32(scale * weight * lid_shares[name.endswith("Right")]) * lids
     return offsets
 
 

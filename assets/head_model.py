@@ -94,7 +94,13 @@ class HeadModel:
         return np.stack([points[self.vertex_parts == PARTS.index(part)].mean(0) for part in ("eye_left", "eye_right")])
 
     def neutral(self, identity_coeffs: np.ndarray) -> np.ndarray:
-        """(V, 3) float32 head at rest for (I,) unit-variance coefficients."""
+        """(V, 3) float32 head at rest for (I,) unit-variance coefficients; raises ShapeError for another number of them."""
+        if np.shape(identity_coeffs) != (self.num_identity,):
+            raise ShapeError(
+                expected=f"{self.num_identity} identity coefficients, as many as the head {self.name} has",
+                got=f"an array of shape {np.shape(identity_coeffs)}",
+                do="give one number for each of HeadModel.identity_names",
+            )
         return self.vertices + np.tensordot(np.asarray(identity_coeffs, np.float32), self.identity_basis, 1)
 
     def expression_offsets(self, weights: Mapping[str, float]) -> np.ndarray:

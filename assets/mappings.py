@@ -112,11 +112,11 @@ def _compared(before: Mapping[str, float], after: Mapping[str, float]) -> RoundT
 def mapping(system: str) -> NameMapping:
     """The table of a system's names; RangeError for a name that is not in MAPPINGS."""
     if system not in MAPPINGS:
-        near = difflib.get_close_matches(system, MAPPINGS, 1, 0.0)
+        near = difflib.get_close_matches(system.lower(), MAPPINGS, 1, 0.6)
         raise RangeError(
             expected=f"a system with a table of names: {', '.join(MAPPINGS)}",
             got=repr(system),
-            do=f"did you mean {near[0]!r}?" if near else f"use {MAPPINGS[0]!r}",
+            do=f"did you mean {near[0]!r}?" if near else "use one of them; FLAME's shapes are fitted: see shape_residuals",
         )
     with (_DATA_DIR / _TABLES[system]).open("rb") as file:
         content = tomllib.load(file)

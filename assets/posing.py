@@ -39,6 +39,15 @@ def pose_vertices(
     used = np.flatnonzero(vector)
     vertices = neutral + np.tensordot(vector[used], deltas[used], 1)
     if yaw_deg or pitch_deg:
-        centres = head.eye_centres(neutral)
-        vertices += gaze_offsets(head, vertices, yaw_deg=yaw_deg, pitch_deg=pitch_deg, scale=scale, centres=centres)
+        # A lid that closes no longer follows the eye: else an upward gaze would open a blink.
+        open_left, open_right = (float(np.clip(1 - weights.get(name, 0.0), 0, 1)) for name in ("eyeBlinkLeft", "eyeBlinkRight"))
+        vertices += gaze_offsets(
+            head,
+            vertices,
+            yaw_deg=yaw_deg,
+            pitch_deg=pitch_deg,
+            scale=scale,
+            centres=head.eye_centres(neutral),
+            lid_shares=(open_left, open_right),
+        )
     return lids_outside(head, vertices, neutral, scale=scale)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
+from assets.errors import InputError
 from assets.licences import DETECTOR, LicencedPart
 from studio.console import Reporter
 
@@ -38,6 +39,8 @@ def calibrate_head(reporter: Reporter, name: str, licence: str | None, detector:
     from assets.heads import load_head
     from recon.calibrate import calibrate_and_save
 
+    if out is not None and out.exists() and not out.is_dir():
+        raise InputError(expected="a folder for the calibration, or none yet", got=f"{out}, a file", do="give another --out")
     head = load_head(name, licence=licence)
     with reporter.stage(f"calibrate {detector} on {name}"):
         files = calibrate_and_save(head, detector=detector, folder=out, progress=reporter.progress)

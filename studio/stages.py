@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from assets.errors import ArtifactError
+from assets.errors import ArtifactError, RangeError
 from studio.artifacts import write_json
 from studio.capture_file import read_capture, write_capture
 from studio.demo import SAMPLE_FOLDER, SAMPLE_NOTE
@@ -107,6 +107,9 @@ def make_sweep(posable: Posable, settings: SweepSettings) -> Sweep:
     import render
 
     width, height = settings.width, settings.height
+    for name in ("orbit_frames", "head_turn_frames", "expression_frames"):
+        if getattr(settings, name) < 0:
+            raise RangeError(expected=f"{name} of 0 or more", got=f"{getattr(settings, name)}", do="0 leaves that part out")
     parts = []
     if settings.orbit_frames:
         parts.append(
@@ -119,6 +122,7 @@ def make_sweep(posable: Posable, settings: SweepSettings) -> Sweep:
             )
         )
     for name in settings.expressions if settings.expression_frames else ():
+        _check_shown(posable, name)
         parts.append(
             render.expression_ramp(
                 posable, weights=expression_weights(name), num_frames=settings.expression_frames, width=width, height=height
@@ -127,6 +131,18 @@ def make_sweep(posable: Posable, settings: SweepSettings) -> Sweep:
     if not parts:
         raise ArtifactError(expected="a sweep with frames", got="every part has 0 frames", do="set orbit, head turn or expression frames")
     return render.concatenate(parts)
+
+
+def _check_shown(posable: Posable, name: str) -> None:
+    """Raises RangeError where the head has none of an expression's shapes: its frames would all be the face at rest."""
+    head = getattr(posable, "head", None)
+    absent = () if head is None else head.absent_blendshapes
+    if set(expression_weights(name)) <= {*absent}:
+        raise RangeError(
+            expected="an expression that the avatar's head can show",
+            got=f"{name!r}, which the head {head.name!r} lacks" if head is not None else repr(name),
+            do=f"choose another one, or fit on another head; it lacks {', '.join(absent)}",
+        )
 
 
 def run_render(job: Job, staging: Staging) -> str:

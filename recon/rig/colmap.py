@@ -130,8 +130,9 @@ def read_colmap(path: Path, sizes: Sizes) -> Rig:
         intrinsics = _read_cameras_bin(cameras_file) if binary else _read_cameras_txt(cameras_file)
         images = _read_images_bin(images_file) if binary else _read_images_txt(images_file)
     except (OSError, ValueError, IndexError, struct.error) as error:
+        what = "a line with too few words" if isinstance(error, IndexError) else error
         raise InputError(
-            expected="a complete COLMAP model", got=f"{cameras_file.parent}: {error}", do="export it again with `colmap model_converter`"
+            expected="a complete COLMAP model", got=f"{cameras_file.parent}: {what}", do="export it again with `colmap model_converter`"
         ) from error
     entries = tuple(_rig_camera(images_file, image, intrinsics) for image in sorted(images, key=lambda image: image.name))
     return Rig(path, entries, f"{FORMAT} {'binary' if binary else 'text'}", unit="")

@@ -99,7 +99,7 @@ def _read_json(path: Path, sizes: Sizes) -> Rig:
     try:
         content: Any = json.loads(_text(path))
     except ValueError as error:
-        raise InputError(expected="a cameras.json in JSON", got=f"{path}: {error}", do="write the file again") from error
+        raise InputError(expected=f"{path.name} in JSON", got=f"{path}: {error}", do="write the file again") from error
     if isinstance(content, dict) and "frames" in content:
         return transforms.read_transforms(path, sizes, content)
     # A plain cameras.json has K in each camera as well, under its own key "cameras".

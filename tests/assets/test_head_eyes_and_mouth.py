@@ -165,6 +165,18 @@ def test_no_eyeball_comes_through_the_lids_at_any_gaze(head):
             assert beside_longest_run(seen.shows("eye_left")) * seen.step_mm**2 < 0.25
 
 
+@pytest.mark.parametrize(("yaw_deg", "pitch_deg"), [(0, 20), (0, -20), (20, 10)])
+def test_a_blink_stays_closed_wherever_the_eye_looks(head, yaw_deg, pitch_deg):
+    if "eyeBlinkLeft" in head.absent_blendshapes:
+        assert not delta(head, "eyeBlinkLeft").any()
+        return
+    for person in people(head)[:3]:
+        blinked = posed(head, person, {"eyeBlinkLeft": 1.0, "eyeBlinkRight": 1.0}, yaw_deg=yaw_deg, pitch_deg=pitch_deg)
+        for side in (0, 1):
+            seen = look_at_eye(head, blinked, side)
+            assert longest_columns_mm(seen.shows(EYES[side]), seen.step_mm) < 0.5
+
+
 # --- Mouth ----------------------------------------------------------------------------------------------------------
 
 INSIDE = ("teeth_upper", "teeth_lower", "tongue", "mouth_socket")
