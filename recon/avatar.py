@@ -70,6 +70,10 @@ class Avatar:
 
     1 where the solve set the size itself, as in a rig: its weights stand for the blendshapes in the head model's own size.
     """
+    scale_error: float | None = None
+    """Standard deviation of the size over the size; None where the scale is relative or its error unknown."""
+    scale_source: str = ""
+    """What gave a metric scale, in words: "the rig's cameras", or the distances that were stated; "" where nothing did."""
 
     @functools.cached_property
     def neutral(self) -> np.ndarray:

@@ -67,12 +67,19 @@ def principal_point_px(view: View) -> np.ndarray:
 def group_instants(views: Sequence[View]) -> np.ndarray:
     """(N,) int: views of one instant share head pose and expression.
 
-    Loose pictures are taken one after the other: each its own. In a calibrated rig the file names may tell ("smile_cam04": all
-    that stands before the camera's number); where they do not, all views are one instant if no two have the same extrinsics, and
-    each view is its own otherwise.
+    Loose pictures are taken one after the other: each its own, beside a rig too. In a calibrated rig the file names may tell
+    ("smile_cam04": all that stands before the camera's number); where they do not, all its views are one instant if no two have the
+    same extrinsics, and each view is its own otherwise.
     """
-    if any(view.camera is None for view in views):
-        return np.arange(len(views))
+    in_rig = np.array([view.camera is not None for view in views], bool)
+    instants = np.zeros(len(views), int)
+    instants[in_rig] = _rig_instants([view for view in views if view.camera is not None])
+    instants[~in_rig] = np.arange((~in_rig).sum()) + (instants[in_rig].max() + 1 if in_rig.any() else 0)
+    return instants
+
+
+def _rig_instants(views: Sequence[View]) -> np.ndarray:
+    """(N,) int instants of calibrated views, from 0."""
     found = [_INSTANT_AND_CAMERA.match(view.name) for view in views]
     if all(found):
         names = [match["instant"] for match in found if match]

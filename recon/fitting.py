@@ -4,40 +4,40 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
 from assets.detector_model import load_detector_model
-from assets.errors import DetectionError, RangeError
-from assets.head_model import HeadModel
+from assets.errors import DetectionError
 from assets.heads import load_head
 from assets.landmarks import LandmarkEmbedding, load_embedding
 from recon.avatar import Avatar, FittedView
 from recon.capture import Capture, View
 from recon.detect import DetectSettings, detect_capture
-from recon.face_mesh import DetectorName
+from recon.face_mesh import DetectorName, task_for
 from recon.ingest import ONE_PHOTO_NOTE, read_view
+from recon.scale import Distance, HeadSize, check_distances, check_interpupillary, distance_notes, size_by_distances, size_of_rig
 from recon.solve.assemble import (
     T_world_recentred,
     fitted_camera,
+    inverse_rigid,
     pose_seen_by,
     recentred_neutral,
     residual_in_view_px,
     resting_instant,
+    views_in_world,
     weights_by_name,
 )
+from recon.solve.checkpoints import Checkpoints
 from recon.solve.conventions import scaled_pose
 from recon.solve.pipeline import Solution, solve
 from recon.solve.prepare import Prepared, prepare
-from recon.solve.rig_size import scaled_view, sized_by_head
+from recon.solve.rig_size import rig_size_sd, scaled_view, sized_by_head
 from render import DEFAULT_LIGHT
 
 Progress = Callable[[str, int, int], None]
-
-INTERPUPILLARY_RANGE_MM = (40.0, 90.0)
-"""Children of five have 40, almost all adults 45 to 80 (Dodgson, 2004); what lies outside is in another unit or a slip."""
-
 
 NO_PARALLAX_NOTE = (
     "The cameras are known, but no two pictures of them show the head at one instant: size and place of the head are a guess, and wrong "
@@ -65,22 +65,46 @@ class FitSettings:
     """Try to pose pictures in which no face was detected (profiles) from their neighbours."""
     interpupillary_mm: float = 0.0
     """The person's distance between the pupils, 40 to 90; 0: unknown. Makes loose pictures metric."""
+    distances: tuple[Distance, ...] = ()
+    """Distances measured on the person, each as two named points (recon/named_points.py) and millimetres. Make loose pictures metric."""
     texture: bool = True
     """Bake the pictures into a texture; off: flat grey."""
 
 
-def fit(capture: Capture, settings: FitSettings = FitSettings(), *, progress: Progress | None = None) -> Avatar:
-    """Fit one head to all usable views of a capture.
+def check_fit(settings: FitSettings) -> None:
+    """Open everything that a fit with these settings reads beside the pictures, so that what is missing is told before any work.
+
+    Raises RangeError for an unknown head, a licence stated for a head that has its own, or distances that no head has;
+    MissingAssetError where the head, its landmarks or the detector's file are not installed; InputError for a FLAME file that is none.
+    """
+    check_interpupillary(settings.interpupillary_mm)
+    check_distances(settings.distances)
+    head = load_head(settings.head, licence=settings.head_licence)
+    load_embedding(head)
+    load_detector_model(head, settings.detector)
+    task_for(settings.detector)
+
+
+def fit(
+    capture: Capture,
+    settings: FitSettings = FitSettings(),
+    *,
+    progress: Progress | None = None,
+    checkpoints: Path | None = None,
+) -> Avatar:
+    """Fit one head to all usable views of a capture: a calibrated rig, loose pictures, or both at once.
 
     Runs detection, first poses from landmarks, the dense flow bundle, registration of missed profiles, free-form offsets and the
-    texture. Every view of the capture comes back as a FittedView with its status. Deterministic.
+    texture. Every view of the capture comes back as a FittedView with its status. Deterministic. In the folder `checkpoints` each
+    finished stage of the solve is kept; a fit of the same pictures with the same settings goes on after the last of them, to the same
+    result to the bit. The folder is removed in the end.
 
-    Raises RangeError for an unknown head or a distance between the pupils that no person has, MissingAssetError where the head, its
-    landmarks or the detector's file are not installed, DetectionError where no view shows a usable face, DegenerateGeometryError
-    where the views determine nothing.
+    Raises RangeError for an unknown head or a distance that no person has, MissingAssetError where the head, its landmarks or the
+    detector's file are not installed, DetectionError where no view shows a usable face, DegenerateGeometryError where the views
+    determine nothing.
     """
-    _check_interpupillary(settings.interpupillary_mm)
     # A head that is not installed or not calibrated is told before minutes go into detection.
+    check_fit(settings)
     head = load_head(settings.head, licence=settings.head_licence)
     embedding, model = load_embedding(head), load_detector_model(head, settings.detector)
     capture, detections = detect_capture(capture, settings=DetectSettings(detector=settings.detector), progress=progress)
@@ -88,19 +112,13 @@ def fit(capture: Capture, settings: FitSettings = FitSettings(), *, progress: Pr
     prepared = prepare(views, detections, head, embedding, read_view, shape_precision=1.0, detector_model=model)
     if prepared.is_rig and capture.scale == "relative":
         capture, prepared = sized_by_head(capture, prepared)
-    solution = solve(prepared, settings.preset, settings.use_dense, settings.free_form, progress)
+    kept = None if checkpoints is None else Checkpoints(checkpoints, prepared, settings)
+    solution = solve(prepared, settings.preset, settings.use_dense, settings.free_form, progress, kept)
     avatar = assemble(capture, prepared, solution, embedding, settings)
-    return _with_texture(avatar, capture, progress) if settings.texture else avatar
-
-
-def _check_interpupillary(distance_mm: float) -> None:
-    low, high = INTERPUPILLARY_RANGE_MM
-    if distance_mm != 0 and not low <= distance_mm <= high:
-        raise RangeError(
-            expected=f"a distance between the pupils of {low:g} to {high:g} millimetres, or 0 where it is unknown",
-            got=f"{distance_mm:g}",
-            do="measure from pupil to pupil; 63 mm is the average adult's",
-        )
+    avatar = _with_texture(avatar, capture, progress) if settings.texture else avatar
+    if kept is not None:
+        kept.discard()
+    return avatar
 
 
 def _usable_views(capture: Capture, detected: set[str], settings: FitSettings) -> list[View]:
@@ -127,62 +145,68 @@ def assemble(capture: Capture, prepared: Prepared, solution: Solution, embedding
     head, state, problem = prepared.problem.deformable.head, solution.state, solution.problem
     neutral, middle = recentred_neutral(problem, state)
     coeffs = state.coeffs[: problem.deformable.num_identity].astype(np.float32)
-    is_measured = prepared.is_rig and capture.scale == "metric" and _is_measured(solution)
-    size = _metric_factor(head, neutral, settings, prepared.is_rig and capture.scale == "metric")
+    in_world = views_in_world(prepared, solution.registered)
+    size = _head_size(capture, prepared, solution, neutral, embedding, settings)
     rest = np.eye(4)
-    if prepared.is_rig:
-        rest = scaled_pose(T_world_recentred(state, resting_instant(prepared, state, solution.registered), middle), size)
-    notes = [*capture.notes, *solution.notes]
-    is_metric = is_measured or (settings.interpupillary_mm > 0 and not (prepared.is_rig and capture.scale == "metric"))
-    if prepared.is_rig and not _is_measured(solution):
+    if in_world:
+        rest = scaled_pose(T_world_recentred(state, resting_instant(prepared, state, solution.registered), middle), size.factor)
+    notes = [*capture.notes, *solution.notes, *size.notes]
+    if prepared.is_rig and not _is_measured(prepared, solution):
         notes.append(NO_PARALLAX_NOTE)
     if len(solution.registered) == 1 and ONE_PHOTO_NOTE not in notes:
         notes.append(ONE_PHOTO_NOTE)
     return Avatar(
         head=head,
         identity_coeffs=coeffs,
-        offsets=(size * neutral - head.neutral(coeffs)).astype(np.float32),
-        scale="metric" if is_metric else "relative",
+        offsets=(size.factor * neutral - head.neutral(coeffs)).astype(np.float32),
+        scale="metric" if size.is_metric else "relative",
         T_world_head=rest,
         landmarks=embedding,
         albedo_srgb=np.full((512, 512, 3), 160, np.uint8),
         confidence=np.zeros((512, 512), np.uint8),
         light=DEFAULT_LIGHT,
-        views=tuple(_fitted_view(view, prepared, solution, middle, size) for view in capture.views),
+        views=tuple(_fitted_view(view, prepared, solution, middle, size.factor, rest) for view in capture.views),
         notes=tuple(notes),
-        expression_scale=size,
+        expression_scale=size.factor,
+        scale_error=size.relative_sd,
+        scale_source=size.source,
     )
 
 
-def _is_measured(solution: Solution) -> bool:
+def _is_measured(prepared: Prepared, solution: Solution) -> bool:
     """Whether some instant of a rig was seen by two cameras: one camera alone cannot tell a small head from a near one."""
-    instants = [solution.problem.views[index].instant for index in solution.registered]
+    instants = [solution.problem.views[index].instant for index in views_in_world(prepared, solution.registered)]
     return len(set(instants)) < len(instants)
 
 
-def _metric_factor(head: HeadModel, neutral: np.ndarray, settings: FitSettings, is_metric_rig: bool) -> float:
-    """What the head has to be multiplied by so that its pupils are as far apart as stated; 1 for rigs of known unit."""
-    if is_metric_rig or settings.interpupillary_mm <= 0:
-        return 1.0
-    left, right = head.eye_centres(neutral)
-    return settings.interpupillary_mm * 1e-3 / float(np.linalg.norm(left - right))
+def _head_size(
+    capture: Capture, prepared: Prepared, solution: Solution, neutral: np.ndarray, embedding: LandmarkEmbedding, settings: FitSettings
+) -> HeadSize:
+    """Where the size comes from: a rig of known unit goes before stated distances, which then are a check of it."""
+    head, num_views = prepared.problem.deformable.head, len(solution.registered)
+    stated = settings.distances
+    if settings.interpupillary_mm > 0:
+        stated = (("pupil_left", "pupil_right", settings.interpupillary_mm), *stated)
+    if prepared.is_rig and capture.scale == "metric":
+        if not _is_measured(prepared, solution):
+            return HeadSize()
+        size = size_of_rig(rig_size_sd(solution.problem, solution.state, views_in_world(prepared, solution.registered)))
+        return dataclasses.replace(size, notes=distance_notes(stated, head, neutral, embedding, num_views))
+    return size_by_distances(stated, head, neutral, embedding, num_views) if stated else HeadSize()
 
 
-def _fitted_view(view: View, prepared: Prepared, solution: Solution, middle: np.ndarray, size: float) -> FittedView:
+def _fitted_view(view: View, prepared: Prepared, solution: Solution, middle: np.ndarray, size: float, rest: np.ndarray) -> FittedView:
     names = [used.name for used in prepared.views]
     index = names.index(view.name) if view.name in names else None
-    nan = float("nan")
     if index is None or index not in solution.registered:
-        status, reason = view.status, view.reason
-        if index is not None and index in solution.rejected:
-            reason = solution.rejected[index]
-            status = "no_face" if view.status == "no_face" else "rejected"
-        return FittedView(view.name, status, reason, None, None, {}, nan, nan, nan, nan)
+        return _unregistered(view, "" if index is None else solution.rejected.get(index, ""))
     state, solve_view = solution.state, solution.problem.views[index]
     T_world_head = T_world_recentred(state, solve_view.instant, middle)
     T_cam_head = solve_view.T_cam_world @ T_world_head
     T_cam_head[:3, 3] *= size
-    camera = fitted_camera(scaled_view(view, size), state, prepared, index, T_cam_head)
+    # Where a picture has no camera of a rig, the head is at rest in the world, and what moves is the camera.
+    T_world_head = rest if view.camera is None else scaled_pose(T_world_head, size)
+    camera = fitted_camera(scaled_view(view, size), state, prepared, index, T_cam_head @ inverse_rigid(T_world_head))
     status, reason = view.status, view.reason
     if solve_view.landmarks_px is None:
         # What neither detector nor landmarks placed, but its neighbours did, counts as a good view from here on.
@@ -192,13 +216,20 @@ def _fitted_view(view: View, prepared: Prepared, solution: Solution, middle: np.
         status=status,
         reason=reason,
         camera=camera,
-        T_world_head=scaled_pose(T_world_head, size) if prepared.is_rig else np.eye(4),
+        T_world_head=T_world_head.copy(),
         weights=weights_by_name(solution.problem, state, solve_view.instant),
         residual_px=residual_in_view_px(prepared, state, index),
         yaw_deg=pose_seen_by(T_cam_head)[0],
         pitch_deg=pose_seen_by(T_cam_head)[1],
         roll_deg=pose_seen_by(T_cam_head)[2],
     )
+
+
+def _unregistered(view: View, why: str) -> FittedView:
+    """A view that the result does not rest on, with the solver's reason where it has one."""
+    nan = float("nan")
+    status = view.status if not why or view.status == "no_face" else "rejected"
+    return FittedView(view.name, status, why or view.reason, None, None, {}, nan, nan, nan, nan)
 
 
 def _with_texture(avatar: Avatar, capture: Capture, progress: Progress | None) -> Avatar:

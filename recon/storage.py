@@ -150,6 +150,8 @@ def _record(avatar: Avatar) -> dict[str, Any]:
         "schema_version": SCHEMA_VERSION,
         "head": stored_head_record(head),
         "scale": avatar.scale,
+        "scale_error": avatar.scale_error,
+        "scale_source": avatar.scale_source,
         "expression_scale": float(avatar.expression_scale),
         "landmarks": {"scheme": avatar.landmarks.scheme, "topology_hash": avatar.landmarks.topology_hash},
         "views": [_view_record(view) for view in avatar.views],
@@ -233,13 +235,15 @@ def _avatar(head: HeadModel, record: Mapping[str, Any], tensors: Mapping[str, np
         views=tuple(_view(view) for view in record["views"]),
         notes=tuple(record["notes"]),
         # Avatars saved before the field was there were all posed with the blendshapes as they are.
-        expression_scale=_positive(record.get("expression_scale", 1.0)),
+        expression_scale=_positive("expression_scale", record.get("expression_scale", 1.0)),
+        scale_error=None if record.get("scale_error") is None else _positive("scale_error", record["scale_error"]),
+        scale_source=str(record.get("scale_source", "")),
     )
 
 
-def _positive(value: Any) -> float:
+def _positive(name: str, value: Any) -> float:
     if not isinstance(value, int | float) or not 0 < value < math.inf:
-        raise ValueError(f"expression_scale {value!r}")
+        raise ValueError(f"{name} {value!r}")
     return float(value)
 
 

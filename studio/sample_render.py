@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 
 import cv2
 import numpy as np
@@ -17,6 +18,9 @@ _GROUP_DIRECTION = np.stack(
     [KEY_DIRECTION / np.linalg.norm(KEY_DIRECTION), RIM_DIRECTION / np.linalg.norm(RIM_DIRECTION), np.array([-0.3, 0.62, 0.72])]
 )
 _GROUP_LIGHT = np.array([[0.74, 0.70, 0.65], [0.27, 0.31, 0.37], [0.34, 0.36, 0.39]])
+
+Backdrop = Callable[[np.ndarray], np.ndarray]
+"""(N, 3) linear colours by viewing direction (N, 3) in the scene's frame."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -126,7 +130,7 @@ def _interpolate_corners(values: np.ndarray, s: _Surface) -> np.ndarray:
 
 def _shade_eye(scene: SampleScene, s: _Surface) -> np.ndarray:
     """Sclera and iris, darkened below the lids, with mirrored softbox and window."""
-    left = s.position[:, 0] > 0
+    left = np.linalg.norm(s.position - scene.eye_centres[0], axis=1) < np.linalg.norm(s.position - scene.eye_centres[1], axis=1)
     centre = np.where(left[:, None], scene.eye_centres[0], scene.eye_centres[1])
     local = _unit(s.position - centre) @ scene.gaze
     albedo = np.where(left[:, None], eye_albedo(local, 1.0), eye_albedo(local, -1.0))
@@ -184,7 +188,7 @@ def _shade(scene: SampleScene, s: _Surface, skin: SkinTexture) -> np.ndarray:
     return colour
 
 
-def _background(direction: np.ndarray) -> np.ndarray:
+def room_backdrop(direction: np.ndarray) -> np.ndarray:
     """(N, 3) a room out of focus by viewing direction: wall, a bright window, a shelf, a plant."""
     azimuth, height = np.arctan2(direction[:, 0], -direction[:, 2]), direction[:, 1]
 
@@ -206,11 +210,11 @@ def _background(direction: np.ndarray) -> np.ndarray:
     return colour * (1 + 0.03 * fractal(direction * 40, 18, octaves=2, seed=220))[:, None]
 
 
-def _trace(scene: SampleScene, skin: SkinTexture, camera: Camera, px: np.ndarray) -> np.ndarray:
+def _trace(scene: SampleScene, skin: SkinTexture, camera: Camera, px: np.ndarray, backdrop: Backdrop) -> np.ndarray:
     """(N, 3) linear colours at pixel coordinates (N, 2)."""
     directions = _unit(camera.directions_cam(px) @ camera.T_cam_world[:3, :3])
     hits = scene.rays.cast(camera.position_world, directions)
-    colour = _background(directions)
+    colour = backdrop(directions)
     hit = np.flatnonzero(hits.triangle_index >= 0)
     if not len(hit):
         return colour
@@ -232,8 +236,10 @@ def _trace(scene: SampleScene, skin: SkinTexture, camera: Camera, px: np.ndarray
     return colour
 
 
-def render_linear(scene: SampleScene, skin: SkinTexture, camera: Camera, *, supersample: int = 2) -> np.ndarray:
-    """(H, W, 3) float32 linear picture, `supersample` squared rays a pixel."""
+def render_linear(
+    scene: SampleScene, skin: SkinTexture, camera: Camera, *, supersample: int = 2, backdrop: Backdrop = room_backdrop
+) -> np.ndarray:
+    """(H, W, 3) float32 linear picture, `supersample` squared rays a pixel; `backdrop` colours what they miss."""
     image = np.zeros((camera.height, camera.width, 3), np.float32)
     sub = (np.arange(supersample) + 0.5) / supersample
     rows = max(1, 400_000 // (camera.width * supersample**2))
@@ -242,7 +248,7 @@ def render_linear(scene: SampleScene, skin: SkinTexture, camera: Camera, *, supe
         y = (np.arange(top, bottom)[:, None] + sub).ravel()
         x = (np.arange(camera.width)[:, None] + sub).ravel()
         px = np.stack(np.meshgrid(x, y), -1).reshape(-1, 2)
-        colour = _trace(scene, skin, camera, px)
+        colour = _trace(scene, skin, camera, px, backdrop)
         shape = (bottom - top, supersample, camera.width, supersample, 3)
         image[top:bottom] = colour.reshape(shape).mean((1, 3))
     return image

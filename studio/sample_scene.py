@@ -75,8 +75,8 @@ def _eyeball() -> tuple[np.ndarray, np.ndarray]:
 
 
 @functools.lru_cache(maxsize=1)
-def _shirt() -> tuple[np.ndarray, np.ndarray]:
-    """A dark round-neck shirt: rings from the collar over the shoulders to below the picture."""
+def shirt_mesh() -> tuple[np.ndarray, np.ndarray]:
+    """Vertices (V, 3) in metres and triangles of a dark round-neck shirt: rings from the collar over the shoulders to below the picture."""
     rows = np.array(
         [  # y, half width, half depth, z of the middle (mm)
             (-148, 63, 74, -96), (-139, 69, 80, -95), (-140, 74, 84, -96), (-145, 86, 88, -97),
@@ -125,7 +125,8 @@ def _fine_uvs() -> np.ndarray:
     return uvs.astype(np.float32)
 
 
-def _gaze_rotation(yaw_deg: float, pitch_deg: float) -> np.ndarray:
+def gaze_rotation(yaw_deg: float, pitch_deg: float) -> np.ndarray:
+    """(3, 3) rotation from the eyes' own frame to the head frame."""
     yaw, pitch = np.radians(yaw_deg), np.radians(pitch_deg)
     turn = np.array([[np.cos(yaw), 0, np.sin(yaw)], [0, 1, 0], [-np.sin(yaw), 0, np.cos(yaw)]])
     nod = np.array([[1, 0, 0], [0, np.cos(pitch), -np.sin(pitch)], [0, np.sin(pitch), np.cos(pitch)]])
@@ -181,7 +182,7 @@ class _Solids:
 def _solids(person: SamplePerson, skin: np.ndarray, centres: np.ndarray, rotation: np.ndarray) -> _Solids:
     """Everything but hair, for a posed skin (V2, 3), eye centres (2, 3) and the rotation of the look."""
     ball, ball_triangles = _eyeball()
-    shirt, shirt_triangles = _shirt()
+    shirt, shirt_triangles = shirt_mesh()
     material = _head_material(person)
     kept = material != 255
     eyes = [(centre + ball @ rotation.T, ball_triangles) for centre in centres]
@@ -231,7 +232,7 @@ def build_scene(
     """
     person = load_person()
     skin = pose_skin(person, expression)
-    centres, rotation = eye_centres(person), _gaze_rotation(*gaze_deg)
+    centres, rotation = eye_centres(person), gaze_rotation(*gaze_deg)
     solids = _solids(person, skin, centres, rotation)
     light = _cast_light(solids, len(skin)) if light is None else _turned_eyes(light, len(skin), rotation)
     strands = grow_strands(num_hairs)

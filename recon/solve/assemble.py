@@ -29,8 +29,21 @@ def T_world_recentred(state: HeadState, instant: int, middle: np.ndarray) -> np.
     return T_world_head
 
 
+def views_in_world(prepared: Prepared, registered: list[int]) -> list[int]:
+    """The registered views whose instants have a head pose in one world: those of a rig, whose cameras are known; else none."""
+    return sorted(set(prepared.calibrated) & set(registered))
+
+
+def inverse_rigid(T_a_b: np.ndarray) -> np.ndarray:
+    """(4, 4) T_b_a of a rigid T_a_b; the identity's is the identity to the bit."""
+    T_b_a = np.eye(4)
+    T_b_a[:3, :3], T_b_a[:3, 3] = T_a_b[:3, :3].T, 0.0 - T_a_b[:3, :3].T @ T_a_b[:3, 3]
+    return T_b_a
+
+
 def resting_instant(prepared: Prepared, state: HeadState, views: list[int]) -> int:
-    """The instant whose expression is nearest to rest, among those seen by most cameras."""
+    """The instant whose expression is nearest to rest, among those seen by most cameras; in a mixed capture, by the rig's."""
+    views = views_in_world(prepared, views) or views
     instants = [prepared.problem.views[v].instant for v in views]
     counts = {instant: instants.count(instant) for instant in set(instants)}
     candidates = sorted(instant for instant, count in counts.items() if count == max(counts.values()))

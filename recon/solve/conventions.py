@@ -150,13 +150,14 @@ def _misread(prepared: Prepared, before: HeadState, judged: list[int], share: fl
 
 def _check_size(prepared: Prepared, scale: float) -> None:
     """Raises ConventionError where the head of a rig of known unit, `scale` times the average head, has the size of no person."""
-    unit = prepared.views[0].camera_unit
+    first = prepared.views[prepared.calibrated[0]]
     left, right = prepared.problem.deformable.head.eye_centres()
     pupils_mm = 1e3 * scale * float(np.linalg.norm(left - right))
+    unit = first.camera_unit
     if not unit or PLAUSIBLE_PUPILS_MM[0] <= pupils_mm <= PLAUSIBLE_PUPILS_MM[1]:
         return
     low, high = PUPILS_MM
-    file = prepared.views[0].camera_file or "the cameras file"
+    file = first.camera_file or "the cameras file"
     others = {other: pupils_mm * metres / METRES[unit] for other, metres in METRES.items() if other != unit}
     true_unit = next((other for other, mm in others.items() if low <= mm <= high), None)
     digits = np.format_float_positional(pupils_mm, precision=3, fractional=False, trim="-")
@@ -192,7 +193,9 @@ def _with_centre(view: View, solved: SolveView, centre_px: np.ndarray) -> SolveV
 
 
 def _with_undone(prepared: Prepared, undo: Undo) -> Problem:
-    views = tuple(undo(view, solved) for view, solved in zip(prepared.views, prepared.problem.views, strict=True))
+    pairs = zip(prepared.views, prepared.problem.views, strict=True)
+    # Loose pictures beside a rig have no camera of which anything could be misread.
+    views = tuple(solved if view.camera is None else undo(view, solved) for view, solved in pairs)
     return dataclasses.replace(prepared.problem, views=views)
 
 

@@ -75,6 +75,8 @@ def match_pair(a: Unwrapped, b: Unwrapped, *, stride: int, max_matches: int) -> 
     )
     share = float(good.sum() / inner.sum())
     rows, columns = np.nonzero(good[::stride, ::stride])
+    if len(rows) < MIN_MATCHES:
+        return None
     rows, columns = _thin(rows * stride, columns * stride, max_matches)
     half = 0.5 * forward[rows, columns]
     px_a, px_b = _read(a.px, columns - half[:, 0], rows - half[:, 1]), _read(b.px, columns + half[:, 0], rows + half[:, 1])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -20,6 +21,7 @@ from recon.solve.bundle import (
     view_span_deg,
 )
 from recon.solve.chart import FaceChart, make_chart
+from recon.solve.checkpoints import Checkpoints, step
 from recon.solve.conventions import check_rig
 from recon.solve.freeform import FreeFormStage, point_rows, solve_offsets
 from recon.solve.prepare import Prepared
@@ -62,21 +64,29 @@ class Solution:
 
 
 def solve(
-    prepared: Prepared, preset: Literal["full", "fast"], use_dense: bool, free_form: bool, progress: Progress | None = None
+    prepared: Prepared,
+    preset: Literal["full", "fast"],
+    use_dense: bool,
+    free_form: bool,
+    progress: Progress | None = None,
+    checkpoints: Checkpoints | None = None,
 ) -> Solution:
-    """Run all stages on a prepared capture."""
-    solution = _landmarks_only(prepared, progress)
+    """Run all stages on a prepared capture; with `checkpoints`, those that an interrupted run has finished are read instead."""
+    solution = step(checkpoints, "landmarks", lambda: _landmarks_only(prepared, progress))
     if not use_dense or len(solution.registered) < 2:
         return solution
     stages = FULL if preset == "full" else FAST
     for number, stage in enumerate(stages):
-        solution = _dense(solution, prepared, stage, progress)
+        solution = step(checkpoints, stage.name, partial(_dense, solution, prepared, stage, progress))
         if number == 0 and len(solution.registered) < len(prepared.views):
-            solution = _register_missed(solution, prepared, stages[min(1, len(stages) - 1)], progress)
+            after = stages[min(1, len(stages) - 1)]
+            solution = step(checkpoints, "register", partial(_register_missed, solution, prepared, after, progress))
     span_deg = view_span_deg(solution.problem, solution.state, solution.registered)
     if span_deg < MIN_FREE_FORM_SPAN_DEG:
         return dataclasses.replace(solution, notes=(*solution.notes, NARROW_SPAN_NOTE.format(span_deg)))
-    return _free_form(solution, prepared, tempered(stages[-1], span_deg), progress) if free_form else solution
+    if not free_form:
+        return solution
+    return step(checkpoints, "free-form", partial(_free_form, solution, prepared, tempered(stages[-1], span_deg), progress))
 
 
 def _landmarks_only(prepared: Prepared, progress: Progress | None) -> Solution:

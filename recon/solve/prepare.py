@@ -33,11 +33,17 @@ class Prepared:
     problem: Problem
     focal: FocalPrior
     is_rig: bool
+    """Whether some views have a calibrated camera: the world is then the rig's, and views without one are posed in it."""
 
     @property
     def detected(self) -> list[int]:
         """Indices of views with landmarks."""
         return [v for v, view in enumerate(self.problem.views) if view.landmarks_px is not None]
+
+    @property
+    def calibrated(self) -> list[int]:
+        """Indices of views of the rig, whose cameras are known; none in a loose capture."""
+        return [v for v, view in enumerate(self.views) if view.camera is not None]
 
 
 def prepare(
@@ -55,7 +61,7 @@ def prepare(
     With `detector_model` the landmarks lie where that calibration has them for each view's yaw, else where `embedding` has them.
     """
     prior, instants = focal_prior(views), group_instants(views)
-    is_rig = all(view.camera is not None for view in views)
+    is_rig = any(view.camera is not None for view in views)
     pictures, solve_views = [], []
     for index, view in enumerate(views):
         found = detections.get(view.name)

@@ -122,7 +122,8 @@ def is_in_front(points: np.ndarray, T_cam_head: np.ndarray) -> bool:
 def start_rig(problem: Problem, state: HeadState) -> Start:
     """Place the head in a calibrated rig: one scale for all, one pose an instant.
 
-    Instants seen by at least two cameras with a face are triangulated; the others take their pose from PnP in their one camera.
+    Instants seen by at least two cameras with a face are triangulated. The others, loose pictures beside the rig among them, take
+    their pose from PnP in their one camera, on the head as large as the rig has it.
     """
     points, usable = _trusted_points(problem, state), problem.landmark_weight > 0
     by_instant: dict[int, list[int]] = {}
@@ -142,7 +143,7 @@ def start_rig(problem: Problem, state: HeadState) -> Start:
         if instant in found:
             hidden = [v for v in indices if not is_in_front(scaled[usable], state.T_cam_head(problem.views[v]))]
             unposed |= dict.fromkeys(hidden, BEHIND_CAMERA)
-        elif (T_cam_head := _pnp(scaled, view, state, usable)) is None:
+        elif (T_cam_head := _posed(problem, state, view)) is None:
             unposed[indices[0]] = NO_POSE
         else:
             state = state.with_pose(instant, np.linalg.inv(view.T_cam_world) @ T_cam_head)
@@ -158,14 +159,14 @@ def _shared_scale_pose(own: Similarity, centre: np.ndarray, scale: float) -> np.
 
 
 def _place(points: np.ndarray, views: list[SolveView], state: HeadState, usable: np.ndarray) -> Similarity:
-    projections = np.stack([_projection_matrix(view, state) for view in views])
+    projections = np.stack([projection_matrix(view, state) for view in views])
     pixels = np.stack([np.asarray(view.landmarks_px, np.float64)[usable] for view in views])
     world, error_px = triangulate(projections, pixels)
     trusted = error_px <= np.quantile(error_px, 1 - LEFT_OUT_SHARE)
     return robust_similarity(points[trusted], world[trusted])
 
 
-def _projection_matrix(view: SolveView, state: HeadState) -> np.ndarray:
+def projection_matrix(view: SolveView, state: HeadState) -> np.ndarray:
     """(3, 4) world to pixels."""
     fx, fy = state.focal_px(view)
     return np.array([[fx, 0, view.centre_px[0]], [0, fy, view.centre_px[1]], [0, 0, 1.0]]) @ view.T_cam_world[:3]

@@ -1,0 +1,88 @@
+"""What one photo's pixels say before any solve: exposure of the face, and whether it is nearly the same picture as another."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import math
+from collections.abc import Mapping
+
+import cv2
+import numpy as np
+
+CLIPPED_LEVEL, BLACK_LEVEL = 253, 4
+"""sRGB levels from which a channel counts as clipped, and up to which a pixel counts as black; JPEG moves both ends by a few levels."""
+
+MAX_CLIPPED, MAX_BLACK = 0.05, 0.10
+"""Shares of the face that may be clipped or black. What is clipped has no pattern to match; small shine on nose and forehead is usual."""
+
+DARK_MEAN, BRIGHT_MEAN = 40.0, 215.0
+"""Mean sRGB level of the face outside which it is under- or over-exposed; skin of all tones in fair light lies at 50 to 200."""
+
+HASH_SIDE = 16
+"""Of the difference hash: 16 x 16 bits of a face."""
+
+NEAR_BITS = 20
+"""Faces whose hashes differ in at most so many of the 256 bits are nearly one picture. Unrelated hashes differ in 128; see docs/capture.md."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Exposure:
+    """Light on the face, or on the whole picture where no face was found."""
+
+    mean: float
+    """Mean sRGB level, 0 to 255."""
+    clipped: float
+    """Share of pixels with a clipped channel, in [0, 1]."""
+    black: float
+    """Share of pixels that are black, in [0, 1]."""
+
+    @property
+    def warning(self) -> str:
+        """Plain words where it needs attention, else empty."""
+        if self.clipped > MAX_CLIPPED:
+            return f"{100 * self.clipped:.0f} % of the face is clipped to white: less light, or a shorter exposure"
+        if self.black > MAX_BLACK:
+            return f"{100 * self.black:.0f} % of the face is black: light the shadow side"
+        if self.mean < DARK_MEAN:
+            return f"the face is dark (mean level {self.mean:.0f} of 255): more light, or a longer exposure"
+        if self.mean > BRIGHT_MEAN:
+            return f"the face is very bright (mean level {self.mean:.0f} of 255): a shorter exposure"
+        return ""
+
+
+def exposure_of(image: np.ndarray, landmarks_px: np.ndarray | None) -> Exposure:
+    """Exposure inside the hull of the landmarks (L, 2) of a picture (H, W, 3) uint8, or of all of it for None."""
+    mask = np.ones(image.shape[:2], bool) if landmarks_px is None else face_mask(image.shape[:2], landmarks_px)
+    pixels = image[mask]
+    if len(pixels) == 0:
+        return Exposure(math.nan, math.nan, math.nan)
+    top = pixels.max(1)
+    return Exposure(float(pixels.mean()), float((top >= CLIPPED_LEVEL).mean()), float((top <= BLACK_LEVEL).mean()))
+
+
+def face_mask(shape: tuple[int, int], landmarks_px: np.ndarray) -> np.ndarray:
+    """(H, W) bool inside the convex hull of landmarks (L, 2) px with centres at +0.5."""
+    hull = cv2.convexHull(np.asarray(landmarks_px, np.float32))
+    canvas = np.zeros(shape, np.uint8)
+    # OpenCV counts pixels from their centres.
+    cv2.fillConvexPoly(canvas, np.rint(hull - 0.5).astype(np.int32), (1,))
+    return canvas > 0
+
+
+def difference_hash(grey: np.ndarray) -> np.ndarray:
+    """(256,) bool: whether each cell of a small grey picture is brighter than its right neighbour.
+
+    A picture's light, contrast and size leave it as it is. Reference: the dHash of Krawetz, 2013.
+    """
+    small = cv2.resize(grey.astype(np.float32), (HASH_SIDE + 1, HASH_SIDE), interpolation=cv2.INTER_AREA)
+    return (small[:, :-1] > small[:, 1:]).ravel()
+
+
+def near_duplicates(hashes: Mapping[str, np.ndarray]) -> dict[str, str]:
+    """Name of a picture to the name of the earlier one that it nearly equals, in the order of the mapping."""
+    found: dict[str, str] = {}
+    for (first, a), (second, b) in itertools.combinations(hashes.items(), 2):
+        if first not in found and second not in found and int((a != b).sum()) <= NEAR_BITS:
+            found[second] = first
+    return found
