@@ -54,7 +54,7 @@ class StandInPerson:
         return np.tile(self.head.triangle_parts, len(self.fine.triangles) // len(self.head.triangles))
 
 
-@functools.lru_cache(maxsize=4)
+@functools.lru_cache(maxsize=2)
 def make_person(spec: PersonSpec) -> StandInPerson:
     """The person of a spec; deterministic."""
     head = load_head(spec.head)

@@ -99,7 +99,8 @@ def _lips(p: np.ndarray, spec: SkinSpec) -> np.ndarray:
     about = np.array([0.0, -74.5, 0.0])
     half = 10.0
     grown = about + (p - about) * np.array([1.0, half / (half + spec.lip_grow_mm), 1.0])
-    return 0.85 * lip_mask(grown)
+    # The mask's line runs on beyond the corners of the mouth, a hair wide; grown, it would show.
+    return 0.85 * lip_mask(grown) * smoothstep(28.0, 25.5, np.abs(p[:, 0]))
 
 
 def brows(p: np.ndarray, spec: SkinSpec, seed: int) -> np.ndarray:

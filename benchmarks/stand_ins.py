@@ -106,7 +106,8 @@ def render_shot(
     T_cam_light = T_cam_head.copy()
     T_cam_light[:3, :3] = T_cam_head[:3, :3] @ turn.T
     camera = Camera(shot.camera.K, T_cam_light, shot.camera.width, shot.camera.height)
-    return develop(render_linear(scene, skin, camera, supersample=supersample, backdrop=backdrop), shot.exposure)
+    linear = render_linear(scene, skin, camera, supersample=supersample, backdrop=backdrop, adaptive=True)
+    return develop(linear, shot.exposure)
 
 
 def studio_backdrop(direction: np.ndarray) -> np.ndarray:

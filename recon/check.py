@@ -119,7 +119,7 @@ def check_capture(
         checks.append(check)
         if progress is not None:
             progress("measure pictures", index + 1, len(capture.views))
-    twins = near_duplicates(hashes)
+    twins = near_duplicates(hashes, {check.view.name: (check.yaw_deg, check.pitch_deg) for check in checks})
     views = tuple(_warned(dataclasses.replace(check, near_duplicate_of=twins.get(check.view.name, ""))) for check in checks)
     return _as_a_set(capture, views, model, source, notes)
 
@@ -169,14 +169,20 @@ def _expressions(
     if task is not None:
         scores = {view.name: _scores(view, detections[view.name], task) for view in capture.views if view.name in detections}
         known = {name: found for name, found in scores.items() if found}
-        return dict(zip(known, above_rest(list(known.values())), strict=True)), "scores of the face landmarker"
+        return _above_rest(known, prepared, solution), "scores of the face landmarker"
     if solution is None:
         return {}, "landmarks alone"
     fitted = {
         prepared.views[v].name: weights_by_name(solution.problem, solution.state, solution.problem.views[v].instant)
         for v in solution.registered
     }
-    return dict(zip(fitted, above_rest(list(fitted.values())), strict=True)), "landmarks alone"
+    return _above_rest(fitted, prepared, solution), "landmarks alone"
+
+
+def _above_rest(weights: Mapping[str, dict[str, float]], prepared: Prepared, solution: Solution | None) -> dict[str, dict[str, float]]:
+    by_name = {view.name: view for view in prepared.views}
+    yaws_deg = [_place(by_name[name], prepared, solution)[0] for name in weights]
+    return dict(zip(weights, above_rest(list(weights.values()), yaws_deg), strict=True))
 
 
 def _scores(view: View, detection: Detection, task) -> dict[str, float]:
@@ -209,7 +215,9 @@ def _view_check(
     solution: Solution | None,
     weights: Mapping[str, float],
 ) -> ViewCheck:
-    exposure = Exposure(math.nan, math.nan, math.nan) if image is None else exposure_of(image, None if found is None else found.landmarks_px)
+    exposure = (
+        Exposure(math.nan, math.nan, math.nan) if image is None else exposure_of(image, None if found is None else found.landmarks_px)
+    )
     yaw_deg, pitch_deg, refused = _place(view, prepared, solution)
     seems_profile = view.status == "no_face" and image is not None and bool(find_face_boxes(image, min_confidence=0.2))
     return ViewCheck(
@@ -246,7 +254,7 @@ def _warned(check: ViewCheck) -> ViewCheck:
     """The same check with its warnings in plain words."""
     view, found = check.view, list[str]()
     if check.near_duplicate_of:
-        found.append(f"nearly the same picture as {check.near_duplicate_of}: it adds nothing")
+        found.append(f"nearly the same picture as {check.near_duplicate_of}: it adds little")
     if check.is_usable:
         if view.sharpness < MIN_FINE_DETAIL:
             found.append(f"blurred (fine detail {view.sharpness:.2f}), used because there are few")
@@ -260,6 +268,8 @@ def _warned(check: ViewCheck) -> ViewCheck:
             found.append(f"{check.num_faces} faces: the largest is used")
         if view.is_grey:
             found.append("a grey picture: it gives shape, but no colour")
+    elif check.status == "no_face" and math.isfinite(check.yaw_deg):
+        return check  # Its calibrated camera says where it is from, and the solve uses it all the same.
     elif check.seems_profile:
         found.append("a head, but no face to the mesh: probably a profile, which the solve places by its neighbours")
     elif check.status == "no_face":

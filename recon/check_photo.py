@@ -22,8 +22,12 @@ DARK_MEAN, BRIGHT_MEAN = 40.0, 215.0
 HASH_SIDE = 16
 """Of the difference hash: 16 x 16 bits of a face."""
 
-NEAR_BITS = 20
-"""Faces whose hashes differ in at most so many of the 256 bits are nearly one picture. Unrelated hashes differ in 128; see docs/capture.md."""
+NEAR_BITS = 22
+"""Faces whose hashes differ in at most so many of the 256 bits are nearly one picture. One photo saved again at half its size
+differs from itself in 6 to 22 bits; the likest different pictures of one person (one camera, two expressions) differ in 27 to 31."""
+
+NEAR_DEG = 5.0
+"""Nearly equal pictures show the head from directions within this."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,7 +37,7 @@ class Exposure:
     mean: float
     """Mean sRGB level, 0 to 255."""
     clipped: float
-    """Share of pixels with a clipped channel, in [0, 1]."""
+    """Share of pixels with two clipped channels or three, in [0, 1]: red alone clips on any face in warm light, and leaves the pattern."""
     black: float
     """Share of pixels that are black, in [0, 1]."""
 
@@ -53,12 +57,12 @@ class Exposure:
 
 def exposure_of(image: np.ndarray, landmarks_px: np.ndarray | None) -> Exposure:
     """Exposure inside the hull of the landmarks (L, 2) of a picture (H, W, 3) uint8, or of all of it for None."""
-    mask = np.ones(image.shape[:2], bool) if landmarks_px is None else face_mask(image.shape[:2], landmarks_px)
+    mask = np.ones(image.shape[:2], bool) if landmarks_px is None else face_mask((image.shape[0], image.shape[1]), landmarks_px)
     pixels = image[mask]
     if len(pixels) == 0:
         return Exposure(math.nan, math.nan, math.nan)
-    top = pixels.max(1)
-    return Exposure(float(pixels.mean()), float((top >= CLIPPED_LEVEL).mean()), float((top <= BLACK_LEVEL).mean()))
+    clipped, top = (pixels >= CLIPPED_LEVEL).sum(1) >= 2, pixels.max(1)
+    return Exposure(float(pixels.mean()), float(clipped.mean()), float((top <= BLACK_LEVEL).mean()))
 
 
 def face_mask(shape: tuple[int, int], landmarks_px: np.ndarray) -> np.ndarray:
@@ -79,10 +83,14 @@ def difference_hash(grey: np.ndarray) -> np.ndarray:
     return (small[:, :-1] > small[:, 1:]).ravel()
 
 
-def near_duplicates(hashes: Mapping[str, np.ndarray]) -> dict[str, str]:
-    """Name of a picture to the name of the earlier one that it nearly equals, in the order of the mapping."""
+def near_duplicates(hashes: Mapping[str, np.ndarray], poses_deg: Mapping[str, tuple[float, float]]) -> dict[str, str]:
+    """Name of a picture to the name of the earlier one that it nearly equals, in the order of `hashes`.
+
+    `poses_deg` is (yaw, pitch) by name; an unknown one (nan) does not tell two pictures apart.
+    """
     found: dict[str, str] = {}
     for (first, a), (second, b) in itertools.combinations(hashes.items(), 2):
-        if first not in found and second not in found and int((a != b).sum()) <= NEAR_BITS:
+        apart_deg = np.abs(np.subtract(poses_deg[first], poses_deg[second])).max()
+        if first not in found and second not in found and not apart_deg > NEAR_DEG and int((a != b).sum()) <= NEAR_BITS:
             found[second] = first
     return found

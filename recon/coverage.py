@@ -40,6 +40,9 @@ IMPORTANCE: Mapping[str, float] = MappingProxyType({"face": 1.0, "ears": 0.35, "
 OWN_SHAPE_SHARE = 0.25
 """Spread of a person's own expression shape, as a share of its motion on the generic head (0.5 to 0.75 mm where skin moves 2 to 3 mm)."""
 
+MAX_OWN_SHAPE_MM = 1.0
+"""And not more than this: what moves far, as the chin does, moves as one piece."""
+
 EXPRESSIVE_WORTH = 0.3
 """What a picture with a strong expression is worth for the head at rest: its skin has moved, so that it is believed less."""
 
@@ -128,14 +131,14 @@ def _spread_points(head: HeadModel, normals: np.ndarray, scene: RayScene) -> np.
 
 def _area(point: np.ndarray, normal: np.ndarray, region: str) -> str:
     """Plain words for a point; limits in metres from the midpoint of the eyes, on a head of average size."""
-    x, y, z = point
+    x, y, _ = point
     side = "left" if x > 0 else "right"
     if region == "ears":
         return f"{side} ear"
     if region == "scalp":
         return "crown" if normal[1] > 0.7 else f"{side} side of the head"
     if region == "neck":
-        return "neck below the chin" if normal[2] > 0.5 and abs(x) < 0.04 else f"{side} side of the neck"
+        return "front of the neck" if normal[2] > 0.3 and abs(x) < 0.045 else f"{side} side of the neck"
     if y < -0.06 and normal[1] < -0.5:
         return "underside of the chin"
     if y > 0.02:
@@ -198,7 +201,7 @@ class Coverage:
 
 def spread_mm(information: np.ndarray, surface: CoverSurface) -> np.ndarray:
     """(..., 1 + E, P) standard deviations from information under the priors of rest and of each expression."""
-    own = OWN_SHAPE_SHARE * np.linalg.norm(surface.motion_mm, axis=2)
+    own = np.minimum(OWN_SHAPE_SHARE * np.linalg.norm(surface.motion_mm, axis=2), MAX_OWN_SHAPE_MM)
     prior = np.concatenate([np.full((1, len(surface.points)), PRIOR_SD_MM), np.maximum(own, 1e-6)])
     return 1.0 / np.sqrt(1.0 / prior**2 + information)
 

@@ -10,6 +10,9 @@ import numpy as np
 SHOWN_ABOVE = 0.35
 """Weight of a group's strongest shapes from which a face is said to show it: a third of the way, where it plainly is no rest any more."""
 
+NEAR_YAW_DEG, MIN_ALIKE = 25.0, 4
+"""Pictures so near in yaw are compared with each other, where there are so many."""
+
 
 @dataclasses.dataclass(frozen=True)
 class ExpressionGroup:
@@ -45,13 +48,19 @@ def shown_expressions(weights: Mapping[str, float]) -> tuple[str, ...]:
     return tuple(name for value, name in sorted(found, key=lambda item: -item[0]) if value >= SHOWN_ABOVE)
 
 
-def above_rest(weights: Sequence[Mapping[str, float]]) -> list[dict[str, float]]:
-    """The weights less what is common to nearly all pictures of a person.
+def above_rest(weights: Sequence[Mapping[str, float]], yaws_deg: Sequence[float]) -> list[dict[str, float]]:
+    """The weights less what is common to nearly all pictures of a person from about the same side.
 
-    Landmarks sit elsewhere on each face, which the fit of a single picture takes for a weight, in every picture alike. The lower
-    quartile over the pictures is that share, where there are enough to tell; with fewer than four nothing is taken off.
+    Landmarks sit elsewhere on each face, and elsewhere again from each side, which a single picture's weights take for an
+    expression. The lower quartile over the pictures within NEAR_YAW_DEG is that share; where there are fewer than four, over all;
+    where there are fewer than four at all, nothing is taken off. A yaw of nan is near to all.
     """
     names = sorted({name for record in weights for name in record})
     table = np.array([[record.get(name, 0.0) for name in names] for record in weights]).reshape(len(weights), len(names))
-    common = np.quantile(table, 0.25, axis=0) if len(weights) >= 4 else np.zeros(len(names))
+    common = np.zeros_like(table)
+    for row, yaw_deg in enumerate(yaws_deg):
+        near = np.array([not abs(other - yaw_deg) > NEAR_YAW_DEG for other in yaws_deg])
+        alike = table[near] if near.sum() >= MIN_ALIKE else table
+        if len(alike) >= MIN_ALIKE:
+            common[row] = np.quantile(alike, 0.25, axis=0)
     return [{name: float(value) for name, value in zip(names, row, strict=True) if value > 0} for row in np.maximum(table - common, 0.0)]

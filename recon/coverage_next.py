@@ -14,7 +14,6 @@ from recon.coverage import (
     CoverSurface,
     SeenFrom,
     added_information,
-    cover,
     direction_of,
     loss_mm,
     spread_mm,

@@ -66,7 +66,9 @@ def draw_map(
     canvas.card(frame.x, frame.y, frame.width, frame.height)
     yaws, pitches = np.linspace(-MAP_YAW_DEG, MAP_YAW_DEG, 21), np.linspace(MAP_PITCH_DEG, -MAP_PITCH_DEG, 11)
     gain = gain_map(coverage, yaws, pitches)
-    canvas.wash(np.clip((gain - MIN_GAIN) / (MAX_WASH - MIN_GAIN), 0, 1) ** 0.8, frame.x + 2, frame.y + 2, frame.width - 4, frame.height - 4, AMBER)
+    canvas.wash(
+        np.clip((gain - MIN_GAIN) / (MAX_WASH - MIN_GAIN), 0, 1) ** 0.8, frame.x + 2, frame.y + 2, frame.width - 4, frame.height - 4, AMBER
+    )
     _axes(canvas, frame)
     _gaps(canvas, frame, gaps_deg)
     side = thumbnail_side(len(pictures))

@@ -79,6 +79,12 @@ def summary_line(check: CaptureCheck) -> str:
     return "  ·  ".join(parts)
 
 
+def source_name(check: CaptureCheck) -> str:
+    """The capture's folder or file; a folder that is only called "images" is known by the one around it."""
+    source = check.capture.source.resolve()
+    return source.parent.name if source.name == "images" else source.name
+
+
 def item_expressions(item: ViewCheck) -> tuple[str, ...]:
     """Names of the expressions that a picture shows."""
     return tuple(group.name for group in EXPRESSIONS if strength(group, item.weights) >= SHOWN_ABOVE)
@@ -93,7 +99,7 @@ def _map_pictures(check: CaptureCheck, thumbnails: dict[str, np.ndarray | None])
 
 
 def _header(canvas: Canvas, check: CaptureCheck) -> None:
-    canvas.text(MARGIN, 92, shortened(f"Capture check: {check.capture.source.name}", 46, WIDTH - 2 * MARGIN), 46, heavy=True)
+    canvas.text(MARGIN, 92, shortened(f"Capture check: {source_name(check)}", 46, WIDTH - 2 * MARGIN), 46, heavy=True)
     canvas.text(MARGIN, 134, summary_line(check), 25, SOFT)
     canvas.text(MAP.x, 196, "Where the pictures see the head from. Amber: where one more would add most.", 22, SOFT)
 

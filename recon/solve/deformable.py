@@ -21,7 +21,7 @@ BUMP_SCALES = ((40, 0.025, 0.0025), (160, 0.011, 0.0015))
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class DeformableHead:
-    """neutral = scale (template + coeffs . modes) + offsets; posed = neutral + weights . shapes + what lids add; head frame, metres.
+    """neutral = scale (template + coeffs . modes) + surround + offsets; posed = neutral + weights . shapes + what lids add; metres.
 
     Derivatives leave out what the lids add (assets/lids.py), a millimetre at most: the steps are a little less exact, the residuals not.
     """
@@ -37,11 +37,14 @@ class DeformableHead:
     """(E,) ARKit names of `shapes`."""
     offsets: np.ndarray
     """(V, 3) float32, metres: free-form displacement of the neutral; zero until that stage."""
+    surround: np.ndarray | None = None
+    """(V, 3) float32, metres: how scalp and neck are moved beyond the modes, zero on face and ears; None: not at all."""
 
     def neutral(self, coeffs: np.ndarray, log_scale: float) -> np.ndarray:
         """(V, 3) float32 head at rest."""
         moved = self.head.vertices + np.tensordot(coeffs.astype(np.float32), self.modes, 1)
-        return (np.exp(log_scale) * moved + self.offsets).astype(np.float32)
+        added = self.offsets if self.surround is None else self.offsets + self.surround
+        return (np.exp(log_scale) * moved + added).astype(np.float32)
 
     def posed(self, neutral: np.ndarray, weights: np.ndarray) -> np.ndarray:
         """(V, 3) float32 head with weights (E,) on a neutral, its lids closing and clear of the eyeballs as the avatar's are."""
@@ -52,6 +55,10 @@ class DeformableHead:
     def with_offsets(self, offsets: np.ndarray) -> DeformableHead:
         """The same head with other free-form offsets (V, 3)."""
         return dataclasses.replace(self, offsets=offsets.astype(np.float32))
+
+    def with_surround(self, surround: np.ndarray) -> DeformableHead:
+        """The same head with another displacement of scalp and neck (V, 3)."""
+        return dataclasses.replace(self, surround=surround.astype(np.float32))
 
 
 def make_deformable(head: HeadModel) -> DeformableHead:
@@ -72,7 +79,7 @@ def _bumps(head: HeadModel, count: int, sigma_m: float, sd_m: float) -> np.ndarr
     """(count, V, 3) Gaussian bumps along the normal of evenly spread centres on the outer face; stiff parts move as one."""
     normals = vertex_normals(head.vertices, head.triangles)
     candidates = outer_face_vertices(head, normals)
-    centres = _spread(head.vertices[candidates], min(count, len(candidates)))
+    centres = spread_points(head.vertices[candidates], min(count, len(candidates)))
     position, direction = head.vertices[candidates[centres]], normals[candidates[centres]]
     distance2 = ((head.vertices[None] - position[:, None]) ** 2).sum(-1)
     bumps = (sd_m * np.exp(-distance2 / (2 * sigma_m**2)))[..., None] * direction[:, None]
@@ -95,7 +102,7 @@ def outer_face_vertices(head: HeadModel, normals: np.ndarray) -> np.ndarray:
     return skin[seen]
 
 
-def _spread(points: np.ndarray, count: int) -> np.ndarray:
+def spread_points(points: np.ndarray, count: int) -> np.ndarray:
     """(count,) indices by farthest-point sampling, beginning at the first point."""
     chosen = [0]
     distance = np.linalg.norm(points - points[0], axis=1)

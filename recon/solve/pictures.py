@@ -17,13 +17,15 @@ SEARCH_SIDE_PX = 1200
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class WorkingPicture:
-    """A grey picture and where it lies in the view: working px = (view px - origin) * scale."""
+    """A picture cropped to the head and where it lies in the view: working px = (view px - origin) * scale."""
 
     grey: np.ndarray
     """(H, W) float32, 0 to 255."""
     origin_px: np.ndarray
     """(2,) float64, view pixels."""
     scale: float
+    colour: np.ndarray | None = None
+    """(H, W, 3) uint8 sRGB of the same pixels; None where only grey is known."""
 
     def to_working(self, px: np.ndarray) -> np.ndarray:
         """View pixels (..., 2) to working pixels."""
@@ -46,11 +48,17 @@ def make_working_picture(image: np.ndarray, landmarks_px: np.ndarray | None) -> 
         low = np.clip(box_low - MARGIN * diagonal, 0, [width - 2, height - 2]).astype(int)
         high = np.clip(np.ceil(box_high + MARGIN * diagonal), low + 2, [width, height]).astype(int)
         scale = min(1.0, FACE_DIAGONAL_PX / float(diagonal))
-    grey = image[low[1] : high[1], low[0] : high[0]].astype(np.float32).mean(2)
+    crop = image[low[1] : high[1], low[0] : high[0]]
+    grey, colour = crop.astype(np.float32).mean(2), np.ascontiguousarray(crop)
     if scale < 1.0:
-        size = np.maximum(((high - low) * scale).astype(int), 1)
-        matrix = np.array([[scale, 0.0, 0.5 * scale - 0.5], [0.0, scale, 0.5 * scale - 0.5]])
-        blurred = cv2.GaussianBlur(grey, (0, 0), 0.5 / scale * 0.9) if scale < 0.8 else grey
-        # cv2 counts pixel centres at 0, so the half pixel is carried through the matrix.
-        grey = cv2.warpAffine(blurred, matrix, (int(size[0]), int(size[1])), flags=cv2.INTER_LINEAR)
-    return WorkingPicture(np.ascontiguousarray(grey), low.astype(np.float64), scale)
+        grey, colour = _shrunk(grey, scale), _shrunk(colour, scale)
+    return WorkingPicture(np.ascontiguousarray(grey), low.astype(np.float64), scale, colour)
+
+
+def _shrunk(picture: np.ndarray, scale: float) -> np.ndarray:
+    """The picture (H, W, ...) at a scale below 1, blurred first so that it does not alias."""
+    height, width = picture.shape[:2]
+    matrix = np.array([[scale, 0.0, 0.5 * scale - 0.5], [0.0, scale, 0.5 * scale - 0.5]])
+    blurred = cv2.GaussianBlur(picture, (0, 0), 0.5 / scale * 0.9) if scale < 0.8 else picture
+    # cv2 counts pixel centres at 0, so the half pixel is carried through the matrix.
+    return cv2.warpAffine(blurred, matrix, (max(int(width * scale), 1), max(int(height * scale), 1)), flags=cv2.INTER_LINEAR)

@@ -2,6 +2,7 @@
 
 from studio.commands.assets import Assets as Assets
 from studio.commands.base import Command as Command
+from studio.commands.check import Check as Check
 from studio.commands.run import Demo as Demo
 from studio.commands.run import Fit as Fit
 from studio.commands.run import Run as Run
@@ -14,7 +15,9 @@ from studio.commands.stages import Report as Report
 from studio.commands.stages import Sweep as Sweep
 from studio.commands.upkeep import Doctor as Doctor
 
-COMMANDS: tuple[type[Command | Assets], ...] = (Run, Fit, Sweep, Render, Control, Generate, Evaluate, Export, Report, Assets, Doctor, Demo)
+COMMANDS: tuple[type[Command | Assets], ...] = (
+    Run, Check, Fit, Sweep, Render, Control, Generate, Evaluate, Export, Report, Assets, Doctor, Demo,
+)  # fmt: skip
 
 RESUMING: tuple[type[Command], ...] = (Run, Fit, Demo, Render, Control, Generate)
 """Commands that keep complete stages and frames when they are interrupted."""
