@@ -123,7 +123,9 @@ def dents_mm(atlas_mm: np.ndarray, dents: tuple[Dent, ...]) -> np.ndarray:
 
 def _relief_mm(atlas_mm: np.ndarray, spec: PersonSpec) -> np.ndarray:
     """(N, 1) displacement along the normal: broad unevenness and medium bumps."""
-    rough = noise(atlas_mm, 60, seed=spec.seed + 1) + 0.5 * noise(atlas_mm, 25, seed=spec.seed + 2) + 0.1 * noise(atlas_mm, 9, seed=spec.seed)
+    rough = (
+        noise(atlas_mm, 60, seed=spec.seed + 1) + 0.5 * noise(atlas_mm, 25, seed=spec.seed + 2) + 0.1 * noise(atlas_mm, 9, seed=spec.seed)
+    )
     return (spec.relief_mm * rough * smoothstep(-165, -125, atlas_mm[:, 1]))[:, None]
 
 

@@ -17,7 +17,15 @@ from studio.sample_scene import EYE, HAIR, MOUTH, SHIRT, SKIN, TEETH, SampleScen
 from studio.sample_shape import vertex_normals
 from studio.sample_skin import hairline_distance_mm
 
-_MATERIALS = {"skin": SKIN, "eye_left": EYE, "eye_right": EYE, "teeth_upper": TEETH, "teeth_lower": TEETH, "tongue": MOUTH, "mouth_socket": MOUTH}
+_MATERIALS = {
+    "skin": SKIN,
+    "eye_left": EYE,
+    "eye_right": EYE,
+    "teeth_upper": TEETH,
+    "teeth_lower": TEETH,
+    "tongue": MOUTH,
+    "mouth_socket": MOUTH,
+}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -126,7 +134,9 @@ def _shell(person: StandInPerson, skin: np.ndarray) -> tuple[np.ndarray, np.ndar
     q = p[kept]
     strands = noise(q * (1.0, 0.22, 0.6), 3.2, seed=spec.seed + 31)
     vertices = skin[kept] + 1e-3 * (lift_mm[kept] + 0.5 * cover[kept] * strands)[:, None] * normals
-    down = np.stack([0.2 * q[:, 0] / 80, -np.ones(len(q)), 0.3 * np.ones(len(q))], 1) + 0.3 * np.stack([noise(q, 14, seed=s) for s in (1, 2, 3)], 1)
+    down = np.stack([0.2 * q[:, 0] / 80, -np.ones(len(q)), 0.3 * np.ones(len(q))], 1) + 0.3 * np.stack(
+        [noise(q, 14, seed=s) for s in (1, 2, 3)], 1
+    )
     tangents = down - (down * normals).sum(1, keepdims=True) * normals
     tone = np.array([0.050, 0.033, 0.022]) * np.exp(0.35 * strands + 0.2 * noise(q, 1.6, seed=spec.seed + 32))[:, None]
     along = np.clip(0.45 + 0.3 * strands + 0.3 * cover[kept], 0, 1)

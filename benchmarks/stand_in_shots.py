@@ -46,7 +46,14 @@ class StandInShot:
 
 
 def camera_at(
-    yaw_deg: float, pitch_deg: float, distance_m: float, focal: float, size: tuple[int, int], *, aim_m: tuple[float, float] = (0.0, 0.0), roll_deg: float = 0.0
+    yaw_deg: float,
+    pitch_deg: float,
+    distance_m: float,
+    focal: float,
+    size: tuple[int, int],
+    *,
+    aim_m: tuple[float, float] = (0.0, 0.0),
+    roll_deg: float = 0.0,
 ) -> Camera:
     """A camera in the head frame that sees the head at a yaw and pitch (signs as HeadPose), its middle off the picture's by `aim_m`."""
     yaw, pitch = math.radians(yaw_deg), math.radians(pitch_deg)
@@ -109,7 +116,9 @@ def loose_shots(seed: int) -> tuple[StandInShot, ...]:
         tremor = {str(n): round(float(w), 4) for n, w in zip(names, rng.uniform(0, 0.1, 6), strict=True)}
         gaze = (-0.8 * yaw, 0.0) if abs(yaw) < 28 else (float(rng.uniform(-6, 6)), float(rng.uniform(-3, 3)))
         warm = float(rng.uniform(-0.04, 0.04))
-        exposure = Exposure(float(rng.uniform(0.85, 1.35)), (1 + warm, 1.0, 1 - warm), float(rng.uniform(0.008, 0.016)), seed * 1000 + 100 + index)
+        exposure = Exposure(
+            float(rng.uniform(0.85, 1.35)), (1 + warm, 1.0, 1 - warm), float(rng.uniform(0.008, 0.016)), seed * 1000 + 100 + index
+        )
         pose = expressed(name, tremor, gaze_deg=gaze)
         shots.append(StandInShot(f"images/IMG_{2000 + index}.jpg", name, pose, camera, np.eye(4), exposure, lens))
     return tuple(shots)
@@ -122,7 +131,10 @@ def clip_shots(seed: int) -> tuple[StandInShot, ...]:
         t = index / (CLIP_FRAMES - 1)
         yaw, pitch = -68 * math.cos(2 * math.pi * t), 5 * math.sin(4 * math.pi * t)
         weights: dict[str, float] = {}
-        strengths = {name: math.sin(math.pi * min(max((t - a) / 0.32, 0), 1)) ** 2 for name, a in (("smile", 0.02), ("surprise", 0.34), ("skeptic", 0.66))}
+        strengths = {
+            name: math.sin(math.pi * min(max((t - a) / 0.32, 0), 1)) ** 2
+            for name, a in (("smile", 0.02), ("surprise", 0.34), ("skeptic", 0.66))
+        }
         for name, strength in strengths.items():
             for shape, weight in EXPRESSIONS[name].items():
                 weights[shape] = weights.get(shape, 0.0) + 0.8 * strength * weight
@@ -133,5 +145,9 @@ def clip_shots(seed: int) -> tuple[StandInShot, ...]:
         aim = (0.008 * math.sin(9 * t), 0.006 * math.cos(7 * t))
         camera = camera_at(yaw, pitch, distance, focal, (CLIP_WIDTH, CLIP_HEIGHT), aim_m=aim, roll_deg=2 * math.sin(3 * t))
         pose = Pose(weights, 0.6 * strengths["smile"], 0.6 * strengths["skeptic"], (float(np.clip(-0.8 * yaw, -22, 22)), 0.0))
-        shots.append(StandInShot(f"video.mp4#{index:06d}", "mixed", pose, camera, np.eye(4), Exposure(1.1, noise=0.010, seed=seed * 1000 + 300 + index)))
+        shots.append(
+            StandInShot(
+                f"video.mp4#{index:06d}", "mixed", pose, camera, np.eye(4), Exposure(1.1, noise=0.010, seed=seed * 1000 + 300 + index)
+            )
+        )
     return tuple(shots)

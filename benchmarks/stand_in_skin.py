@@ -53,7 +53,9 @@ def _places(head: HeadModel, atlas_mm: np.ndarray, texels: int) -> tuple[np.ndar
 def paint(p: np.ndarray, spec: SkinSpec, seed: int) -> np.ndarray:
     """(N, 3) linear reflectance at places (N, 3) mm on the atlas."""
     fine = spec.detail * (
-        0.030 * fractal(p, 11, octaves=3, seed=seed + 10) + 0.045 * fractal(p, 2.6, octaves=2, seed=seed + 11) + 0.03 * noise(p, 5, seed=seed)
+        0.030 * fractal(p, 11, octaves=3, seed=seed + 10)
+        + 0.045 * fractal(p, 2.6, octaves=2, seed=seed + 11)
+        + 0.03 * noise(p, 5, seed=seed)
     )
     colour = np.asarray(spec.tone_linear) * (1 + 0.04 * noise(p, 50, seed=seed + 12) + fine)[:, None]
     colour += np.array([0.010, -0.050, -0.042]) * _blood(p, spec, seed)[:, None] * np.mean(spec.tone_linear) / 0.35
@@ -61,7 +63,9 @@ def paint(p: np.ndarray, spec: SkinSpec, seed: int) -> np.ndarray:
     colour *= 1 - _spots(p, 5.5, 0.16, seed + 21)[:, None] * min(spec.detail, 1.0) * (0.72, 0.80, 0.82) * (spec.detail > 0.5)
     colour *= 1 - _eye_shade(p)[:, None] * (0.20, 0.24, 0.18)
     colour *= 1 - spec.stubble * _stubble(p, seed)[:, None] * (0.30, 0.26, 0.20)
-    colour = _mixed(colour, _lips(p, spec), np.array([0.40, 0.16, 0.14]) * (1 + 0.1 * noise(p * (1, 0.2, 0.3), 2.0, seed=seed + 13))[:, None])
+    colour = _mixed(
+        colour, _lips(p, spec), np.array([0.40, 0.16, 0.14]) * (1 + 0.1 * noise(p * (1, 0.2, 0.3), 2.0, seed=seed + 13))[:, None]
+    )
     colour = _mixed(colour, brows(p, spec, seed), np.array([0.035, 0.024, 0.018]))
     colour = _mixed(colour, 0.8 * _lid_rims(p), np.array([0.16, 0.08, 0.065]))
     nostril = (bump(p, (9.5, -47, 22), 5.0) + bump(p, (-9.5, -47, 22), 5.0)) * smoothstep(31, 25, p[:, 2])
@@ -77,7 +81,9 @@ def _mixed(colour: np.ndarray, share: np.ndarray, other: np.ndarray) -> np.ndarr
 
 def _blood(p: np.ndarray, spec: SkinSpec, seed: int) -> np.ndarray:
     """(N,) how red the skin is beyond its tone: cheeks, nose, ears, chin, and patches."""
-    red = 0.8 * bump(p, (41, -33, 12), 18) + 0.7 * bump(p, (-43, -36, 10), 16) + bump(p, (1, -39, 44), 11) + 0.4 * bump(p, (0, -104, 30), 13)
+    red = (
+        0.8 * bump(p, (41, -33, 12), 18) + 0.7 * bump(p, (-43, -36, 10), 16) + bump(p, (1, -39, 44), 11) + 0.4 * bump(p, (0, -104, 30), 13)
+    )
     red += 0.8 * (bump(p, (82, -20, -85), 26) + bump(p, (-82, -20, -85), 26))
     return red + 0.20 * spec.detail * fractal(p, 22, octaves=3, seed=seed + 15)
 
@@ -89,7 +95,9 @@ def _spots(p: np.ndarray, spacing_mm: float, share: float, seed: int) -> np.ndar
 
 
 def _freckles(p: np.ndarray, spec: SkinSpec, seed: int) -> np.ndarray:
-    where = np.clip(bump(p, (36, -26, 14), 24) + bump(p, (-36, -26, 14), 22) + bump(p, (0, -24, 36), 16) + 0.4 * bump(p, (0, 45, 28), 40), 0.15, 1)
+    where = np.clip(
+        bump(p, (36, -26, 14), 24) + bump(p, (-36, -26, 14), 22) + bump(p, (0, -24, 36), 16) + 0.4 * bump(p, (0, 45, 28), 40), 0.15, 1
+    )
     dots = smoothstep(0.9, 1.7, noise(p, 2.1, seed=seed + 16)) + 0.7 * smoothstep(1.2, 1.9, noise(p, 3.4, seed=seed + 17))
     return np.clip(0.6 * spec.freckles * where * dots, 0, 0.9) * (p[:, 2] > -70)
 
@@ -115,7 +123,10 @@ def brows(p: np.ndarray, spec: SkinSpec, seed: int) -> np.ndarray:
 
 
 def _eye_shade(p: np.ndarray) -> np.ndarray:
-    return sum((bump(p, (s * 27, -12, 18), 8.5) + 0.7 * bump(p, (s * 18, -1, 20), 6) + 0.5 * bump(p, (s * 33, 7, 18), 7) for s in (1, -1)), np.zeros(len(p)))
+    return sum(
+        (bump(p, (s * 27, -12, 18), 8.5) + 0.7 * bump(p, (s * 18, -1, 20), 6) + 0.5 * bump(p, (s * 33, 7, 18), 7) for s in (1, -1)),
+        np.zeros(len(p)),
+    )
 
 
 def _lid_rims(p: np.ndarray) -> np.ndarray:

@@ -163,7 +163,9 @@ def _write_meshes(folder: Path, person: StandInPerson, shots: tuple[StandInShot,
     atlas = person.atlas_mm[: person.num_truth][used]
     face = np.isin(used, face_vertices(person))
     wide = face | ((atlas[:, 2] > -75) & (atlas[:, 1] > -125) & (np.abs(atlas[:, 0]) < 80) & (atlas[:, 1] < 95))
-    np.savez_compressed(folder / "face_mask.npz", face=np.flatnonzero(face).astype(np.int32), wide_face=np.flatnonzero(wide).astype(np.int32))
+    np.savez_compressed(
+        folder / "face_mask.npz", face=np.flatnonzero(face).astype(np.int32), wide_face=np.flatnonzero(wide).astype(np.int32)
+    )
 
 
 def truth_mesh(person: StandInPerson) -> tuple[np.ndarray, np.ndarray]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import functools
 from collections.abc import Mapping
 from typing import Literal
@@ -10,7 +11,7 @@ from typing import Literal
 import numpy as np
 
 from assets.drawn import drawn_triangles
-from assets.errors import DegenerateGeometryError
+from assets.errors import DegenerateGeometryError, InputError
 from assets.head_model import HeadModel
 from assets.landmarks import LandmarkEmbedding
 from assets.posing import personal_deltas, pose_vertices
@@ -43,6 +44,11 @@ class FittedView:
     """Head pose as the camera sees it; nan where not registered."""
     pitch_deg: float
     roll_deg: float
+    correction: np.ndarray | None = None
+    """(V, 3) float32 metres, head frame: what the blendshapes miss of this picture's expression, on top of neutral and weights.
+
+    Views of one instant share the array. None: nothing was measured, or the face is at rest.
+    """
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -126,24 +132,60 @@ class Avatar:
             vertices = (vertices - self.neck_joint) @ turn.T + self.neck_joint
         return self._mesh(transform_points(self.T_world_head, vertices), drawn_triangles(self.head))
 
-    def mesh(self, weights: Mapping[str, float] | None = None, frame: Literal["head", "world"] = "head") -> Mesh:
-        """The whole mesh, lashes included, with an expression, in the head frame or at the rest pose in the world."""
-        vertices = self.vertices(weights)
-        return self._mesh(vertices if frame == "head" else transform_points(self.T_world_head, vertices), self.head.triangles)
+    def view_vertices(self, view: FittedView) -> np.ndarray:
+        """(V, 3) float32 metres, head frame: the head as fitted to one picture, its correction included."""
+        vertices = self.vertices(view.weights)
+        return vertices if view.correction is None else (vertices + view.correction).astype(np.float32)
+
+    def mesh(
+        self, weights: Mapping[str, float] | None = None, frame: Literal["head", "world"] = "head", *, view: str | None = None
+    ) -> Mesh:
+        """The whole mesh, lashes included, with an expression, in the head frame or at the rest pose in the world.
+
+        `view` names a picture of the capture instead: its expression, correction and, in the world, its head pose. Raises
+        InputError for a name that is not among the views or beside weights, DegenerateGeometryError for a view not registered.
+        """
+        if view is None:
+            vertices, T_world_head = self.vertices(weights), self.T_world_head
+        elif weights is not None:
+            raise InputError(expected="weights or a view", got=f"weights and the view {view!r}", do="give one of the two")
+        else:
+            fitted = self.view_named(view)
+            vertices, T_world_head = self.view_vertices(fitted), _pose_of(fitted)
+        return self._mesh(vertices if frame == "head" else transform_points(T_world_head, vertices), self.head.triangles)
+
+    def view_named(self, name: str) -> FittedView:
+        """The view of a name; raises InputError, with the nearest name, where there is none."""
+        for view in self.views:
+            if view.name == name:
+                return view
+        names = [view.name for view in self.views]
+        near = difflib.get_close_matches(name, names, 1) or names[:1]
+        raise InputError(
+            expected="the name of a picture of the capture", got=repr(name), do=f"try {near[0]!r}" if near else "the avatar has no views"
+        )
+
+    def posed_view(self, name: str) -> Mesh:
+        """`pose_view` of the view of a name."""
+        return self.pose_view(self.view_named(name))
 
     def pose_view(self, view: FittedView) -> Mesh:
         """The mesh as fitted to one picture of the capture, in the world; raises where the view was not registered."""
-        if view.T_world_head is None:
-            raise DegenerateGeometryError(
-                expected="a view that the solve registered",
-                got=f"view {view.name!r} with status {view.status!r} and no head pose",
-                do="choose another view, or look in the report why this one was not registered",
-            )
-        return self._mesh(transform_points(view.T_world_head, self.vertices(view.weights)), drawn_triangles(self.head))
+        return self._mesh(transform_points(_pose_of(view), self.view_vertices(view)), drawn_triangles(self.head))
 
     def _mesh(self, vertices: np.ndarray, triangles: np.ndarray) -> Mesh:
         head = self.head
         return Mesh(vertices.astype(np.float32), triangles, head.uvs, head.triangle_uvs, head.triangle_parts)
+
+
+def _pose_of(view: FittedView) -> np.ndarray:
+    if view.T_world_head is None:
+        raise DegenerateGeometryError(
+            expected="a view that the solve registered",
+            got=f"view {view.name!r} with status {view.status!r} and no head pose",
+            do="choose another view, or look in the report why this one was not registered",
+        )
+    return view.T_world_head
 
 
 def transform_points(T_a_b: np.ndarray, points_b: np.ndarray) -> np.ndarray:

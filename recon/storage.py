@@ -131,8 +131,14 @@ def _clear(scratch: Path, folder: Path) -> None:
         scratch.rmdir()
 
 
+def _corrections(avatar: Avatar) -> list[np.ndarray]:
+    """The views' corrections, each array once: views of one instant share it."""
+    return list({id(view.correction): view.correction for view in avatar.views if view.correction is not None}.values())
+
+
 def _tensors(avatar: Avatar) -> dict[str, np.ndarray]:
-    return {
+    corrections = _corrections(avatar)
+    return ({"corrections": np.stack(corrections)} if corrections else {}) | {
         "identity_coeffs": avatar.identity_coeffs,
         "offsets": avatar.offsets,
         "T_world_head": avatar.T_world_head,
@@ -154,12 +160,12 @@ def _record(avatar: Avatar) -> dict[str, Any]:
         "scale_source": avatar.scale_source,
         "expression_scale": float(avatar.expression_scale),
         "landmarks": {"scheme": avatar.landmarks.scheme, "topology_hash": avatar.landmarks.topology_hash},
-        "views": [_view_record(view) for view in avatar.views],
+        "views": [_view_record(view, [id(correction) for correction in _corrections(avatar)]) for view in avatar.views],
         "notes": list(avatar.notes),
     }
 
 
-def _view_record(view: FittedView) -> dict[str, Any]:
+def _view_record(view: FittedView, corrections: list[int]) -> dict[str, Any]:
     return {
         "name": view.name,
         "status": view.status,
@@ -167,6 +173,7 @@ def _view_record(view: FittedView) -> dict[str, Any]:
         "camera": None if view.camera is None else view.camera.to_dict(),
         "T_world_head": None if view.T_world_head is None else np.asarray(view.T_world_head, np.float64).tolist(),
         "weights": {name: float(weight) for name, weight in view.weights.items()},
+        "correction": None if view.correction is None else corrections.index(id(view.correction)),
         **{name: _number(getattr(view, name)) for name in ("residual_px", "yaw_deg", "pitch_deg", "roll_deg")},
     }
 
@@ -232,7 +239,7 @@ def _avatar(head: HeadModel, record: Mapping[str, Any], tensors: Mapping[str, np
         albedo_srgb=albedo,
         confidence=seen,
         light=Light(tensors["light.sh_linear"]),
-        views=tuple(_view(view) for view in record["views"]),
+        views=tuple(_view(view, list(tensors.get("corrections", ()))) for view in record["views"]),
         notes=tuple(record["notes"]),
         # Avatars saved before the field was there were all posed with the blendshapes as they are.
         expression_scale=_positive("expression_scale", record.get("expression_scale", 1.0)),
@@ -247,8 +254,10 @@ def _positive(name: str, value: Any) -> float:
     return float(value)
 
 
-def _view(record: Mapping[str, Any]) -> FittedView:
+def _view(record: Mapping[str, Any], corrections: list[np.ndarray]) -> FittedView:
     camera, T_world_head = record["camera"], record["T_world_head"]
+    # Avatars saved before there were corrections have none.
+    correction = record.get("correction")
     return FittedView(
         name=record["name"],
         status=record["status"],
@@ -257,7 +266,14 @@ def _view(record: Mapping[str, Any]) -> FittedView:
         T_world_head=None if T_world_head is None else np.array(T_world_head, np.float64),
         weights=dict(record["weights"]),
         **{name: math.nan if record[name] is None else record[name] for name in ("residual_px", "yaw_deg", "pitch_deg", "roll_deg")},
+        correction=None if correction is None else _chosen(corrections, correction),
     )
+
+
+def _chosen(corrections: list[np.ndarray], index: Any) -> np.ndarray:
+    if not isinstance(index, int) or not 0 <= index < len(corrections):
+        raise ValueError(f"correction {index!r} of {len(corrections)}")
+    return corrections[index]
 
 
 def _check_finite(tensors: Mapping[str, np.ndarray], where: str) -> None:
@@ -277,6 +293,7 @@ def _check_shapes(avatar: Avatar, folder: Path) -> None:
         "light.sh_linear": ((9, 3), avatar.light.sh_linear),
         "confidence": (avatar.albedo_srgb.shape[:2], avatar.confidence),
     }
+    expected |= {f"correction {k}": ((avatar.head.num_vertices, 3), array) for k, array in enumerate(_corrections(avatar))}
     for name, (shape, array) in expected.items():
         if array.shape != shape:
             raise ArtifactError(expected=f"{name} of shape {shape}", got=f"shape {array.shape} in {folder}", do=_REFIT)

@@ -277,7 +277,9 @@ def _render_adaptive(scene: SampleScene, skin: SkinTexture, camera: Camera, supe
     material = np.where(hits.triangle_index >= 0, scene.material[hits.triangle_index], 255).astype(np.uint8).reshape(shape)
     depth = np.where(np.isfinite(hits.distance), hits.distance, 0).astype(np.float32).reshape(shape)
     block = np.ones((3, 3), np.uint8)
-    jump = (cv2.dilate(depth, block) - cv2.erode(depth, block) > _DEPTH_JUMP_M) | (cv2.dilate(material, block) != cv2.erode(material, block))
+    jump = (cv2.dilate(depth, block) - cv2.erode(depth, block) > _DEPTH_JUMP_M) | (
+        cv2.dilate(material, block) != cv2.erode(material, block)
+    )
     image = np.zeros((len(centres), 3), np.float32)
     empty = (material == 255) & ~jump
     image[empty.ravel()] = backdrop(directions[empty.ravel()])

@@ -26,6 +26,7 @@ def export_mesh(
     frame: Literal["head", "world"] = "head",
     weights: Mapping[str, float] | None = None,
     with_blendshapes: bool = True,
+    view: str | None = None,
 ) -> Path:
     """Write the avatar's mesh (skin, eyes, teeth, tongue as they are) in metres, +Y up and +Z front in the head frame.
 
@@ -37,22 +38,24 @@ def export_mesh(
         weights: ARKit weights by name of the exported expression; None: neutral. A GLB with blendshapes keeps the neutral as
             its base and carries them as the default weights of its morph targets.
         with_blendshapes: GLB only, write the 52 ARKit shapes as morph targets.
+        view: name of a picture of the capture: the mesh as fitted to it, correction included and baked in, without morph targets.
 
     Returns the path. OBJ and PLY keep the head's vertex order. Files are written beside and renamed. Raises InputError for
-    another suffix, a frame that does not exist or a folder that cannot be written, RangeError for an unknown weight.
+    another suffix, a frame that does not exist or a folder that cannot be written, RangeError for an unknown weight,
+    DegenerateGeometryError for a view that was not registered.
     """
     path = Path(path)
     if path.suffix.lower() not in FORMATS:
         raise InputError(expected=f"a mesh file ending in {', '.join(FORMATS)}", got=str(path), do="choose one of these endings")
     if frame not in ("head", "world"):
         raise InputError(expected='frame "head" or "world"', got=repr(frame), do="choose one of the two")
-    mesh = avatar.mesh(weights, frame)
+    mesh = avatar.mesh(weights, frame, view=view)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as scratch:
             beside = Path(scratch) / path.name
             if path.suffix.lower() == ".glb":
-                write_glb(beside, avatar, frame=frame, weights=weights, with_blendshapes=with_blendshapes)
+                write_glb(beside, avatar, frame=frame, weights=weights, with_blendshapes=with_blendshapes and view is None, view=view)
             elif path.suffix.lower() == ".obj":
                 write_obj(beside, mesh, avatar.albedo_srgb, comment=describe(avatar, frame))
             else:

@@ -32,12 +32,14 @@ def write_glb(
     frame: Literal["head", "world"] = "head",
     weights: Mapping[str, float] | None = None,
     with_blendshapes: bool = True,
+    view: str | None = None,
 ) -> None:
     """Write one mesh with one primitive; shapes that the head lacks stay as zero targets, so that there are always 52.
 
     With blendshapes the base is the neutral and `weights` become the mesh's default morph weights; without, they are baked in.
+    A `view`'s expression has a correction that no shape carries, so it is only ever baked in.
     """
-    mesh = avatar.mesh(None if with_blendshapes else weights, frame)
+    mesh = avatar.mesh(None if with_blendshapes else weights, frame, view=view)
     builder = _Builder()
     split = _split_corners(mesh)
     primitive = _primitive(builder, mesh, split)

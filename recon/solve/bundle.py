@@ -11,10 +11,12 @@ import numpy as np
 
 from assets.drawn import drawn_triangles
 from recon.solve.chart import FaceChart
-from recon.solve.flow import FlowMatches, match_pair, neighbour_pairs, viewing_angles_deg
+from recon.solve.expression_prior import add_expression_prior, with_rest
+from recon.solve.flow import MAX_ANGLE_DEG, MIN_ANGLE_DEG, FlowMatches, match_pair, neighbour_pairs, viewing_angles_deg
+from recon.solve.landmark_bias import add_landmarks
 from recon.solve.normal_equations import NormalEquations
 from recon.solve.pictures import WorkingPicture
-from recon.solve.problem import Matches, Problem, add_landmarks, add_matches, add_priors, free_columns, restfulness
+from recon.solve.problem import Matches, Problem, add_matches, add_priors, displaced_mm, free_columns, shape_trust
 from recon.solve.residuals import SurfaceSamples, project, sample_surface
 from recon.solve.stages import DenseStage, LandmarkStage
 from recon.solve.state import HeadState
@@ -28,6 +30,10 @@ MAX_MATCHES, MIN_MATCHES_A_PAIR = 36_000, 250
 # The stages' match weights are meant for residuals of this median; where matches agree better they are believed more, so that
 # the priors do not hold back a capture whose skin is rich in detail.
 EXPECTED_RESIDUAL_PX, MAX_BELIEF = 0.5, 16.0
+
+# Views whose expression weights differ by a vector of length 1 are as hard to match as views this much further apart, and by more
+# than this length they are worth matching from the same side.
+DEG_PER_UNLIKENESS, MIN_UNLIKE = 10.0, 0.5
 
 # Focal length and distance can grow together almost unseen; stronger damping would stop every step along that valley.
 DENSE_DAMPING = 1e-6
@@ -51,13 +57,13 @@ def solve_landmarks(problem: Problem, state: HeadState, stage: LandmarkStage, vi
     """Gauss-Newton on landmarks of the given views."""
     problem = dataclasses.replace(problem, shape_precision=stage.shape_precision)
     mask = free_columns(state.layout, stage.free, {problem.views[v].instant for v in views})
+    instants = sorted({problem.views[v].instant for v in views})
     for _ in range(stage.steps):
         equations = NormalEquations(state.layout.size)
         add_priors(equations, problem, state, views)
-        posed = problem.posed(state)
-        for v in views:
-            add_landmarks(equations, problem, state, v, posed[v], weight=1.0, contour_weight=0.0)
-        state = state.moved(equations.solve(mask))
+        add_expression_prior(equations, problem, state, instants)
+        add_landmarks(equations, problem, state, views, problem.posed(state), weight=1.0, contour_weight=0.0)
+        state = with_rest(problem, state.moved(equations.solve(mask)), instants)
     return state
 
 
@@ -99,9 +105,36 @@ def _directions(problem: Problem, state: HeadState, views: list[int]) -> tuple[n
 
 
 def choose_pairs(problem: Problem, state: HeadState, views: list[int]) -> list[tuple[int, int]]:
-    """Pairs of view indices to match, by the angle between their directions in the head frame."""
-    per_view = 7 if len(views) <= 16 else 4
-    return [(views[a], views[b]) for a, b in neighbour_pairs(viewing_angles_deg(*_directions(problem, state, views)), per_view)]
+    """Pairs of view indices to match, by the angle between their directions in the head frame and by how alike their faces are.
+
+    Where several cameras saw one instant, pairs within it tell the shape without any expression in between; one more pair links
+    each such view to the calmest instant's view from nearest that side, which shows best how the expression moved the skin.
+    """
+    angles = viewing_angles_deg(*_directions(problem, state, views))
+    instants = np.array([problem.views[v].instant for v in views])
+    weights = state.weights[instants]
+    unlike = np.linalg.norm(weights[:, None] - weights[None], axis=2)
+    together, alone = instants[:, None] == instants[None], np.bincount(instants)[instants] == 1
+    # Seen from one place, two like faces tell nothing, but two unlike ones how the face moved.
+    angles_kept = np.where(unlike > MIN_UNLIKE, np.maximum(angles, MIN_ANGLE_DEG + 1e-6), angles)
+    usable = together | alone[:, None] | alone[None]
+    pairs = set(neighbour_pairs(np.where(usable, angles_kept, np.inf), 7 if len(views) <= 16 else 4, DEG_PER_UNLIKENESS * unlike))
+    pairs |= _links_to_calm(angles, instants, alone, np.linalg.norm(weights, axis=1))
+    return [(views[a], views[b]) for a, b in sorted(pairs)]
+
+
+def _links_to_calm(angles_deg: np.ndarray, instants: np.ndarray, alone: np.ndarray, strength: np.ndarray) -> set[tuple[int, int]]:
+    """Pairs (a < b) of each view of a shared instant with the nearest view, from however near a side, of the calmest such instant."""
+    shared = np.flatnonzero(~alone)
+    if len(set(instants[shared].tolist())) < 2:
+        return set()
+    calm = instants[shared[strength[shared].argmin()]]
+    among, links = np.flatnonzero(instants == calm), set[tuple[int, int]]()
+    for a in shared[instants[shared] != calm]:
+        b = int(among[angles_deg[a, among].argmin()])
+        if angles_deg[a, b] < MAX_ANGLE_DEG:
+            links.add((min(int(a), b), max(int(a), b)))
+    return links
 
 
 class StrideSamples:
@@ -157,13 +190,15 @@ def solve_matches(
 ) -> tuple[HeadState, RoundReport]:
     """Gauss-Newton steps on one round's matches, with the landmark term of the given views."""
     mask = free_columns(state.layout, stage.free, {problem.views[v].instant for v in free_views})
-    calm = restfulness(state, [problem.views[v] for v in views])
-    trust = dict(zip(views, calm, strict=True))
+    instants, column = sorted({problem.views[v].instant for v in views}), {v: k for k, v in enumerate(views)}
+    view_instants = [problem.views[v].instant for v in views]
+    trusts = [shape_trust(displaced_mm(m.samples, state.weights[view_instants]), (column[m.view_a], column[m.view_b])) for m in matches]
     triangles, lengths, equations = problem.deformable.head.triangles, [], NormalEquations(state.layout.size)
     belief = 1.0
     for _ in range(stage.steps):
         equations = NormalEquations(state.layout.size)
         add_priors(equations, problem, state, views)
+        add_expression_prior(equations, problem, state, instants)
         posed = problem.posed(state)
         posed_by_instant = {view.instant: vertices for view, vertices in zip(problem.views, posed, strict=True)}
         normals_by_instant = {instant: vertex_normals(vertices, triangles) for instant, vertices in posed_by_instant.items()}
@@ -176,15 +211,17 @@ def solve_matches(
                 pair,
                 posed,
                 normals,
-                weight=belief * stage.match_weight * min(trust[pair.view_a], trust[pair.view_b]),
+                weight=belief * stage.match_weight,
                 robust_px=stage.robust_px,
+                shape_trust=trust,
             )
-            for pair in matches
+            for pair, trust in zip(matches, trusts, strict=True)
         ]
-        for v in views:
-            add_landmarks(equations, problem, state, v, posed[v], weight=stage.landmark_weight, contour_weight=stage.contour_weight)
+        add_landmarks(equations, problem, state, views, posed, weight=stage.landmark_weight, contour_weight=stage.contour_weight)
         belief = evidence(float(np.median(np.concatenate(lengths))))
         state = state.moved(equations.solve(mask, damping=DENSE_DAMPING))
+        if "expression" in stage.free:
+            state = with_rest(problem, state, instants)
     per_view = np.zeros(len(problem.views), int)
     for pair in matches:
         per_view[[pair.view_a, pair.view_b]] += len(pair.px_a)

@@ -47,11 +47,15 @@ def viewing_angles_deg(centres: np.ndarray, target: np.ndarray) -> np.ndarray:
     return np.degrees(np.arccos(np.clip(direction @ direction.T, -1.0, 1.0)))
 
 
-def neighbour_pairs(angles_deg: np.ndarray, per_view: int) -> list[tuple[int, int]]:
-    """Sorted index pairs (a < b): each view with its nearest neighbours between MIN_ANGLE_DEG and MAX_ANGLE_DEG."""
+def neighbour_pairs(angles_deg: np.ndarray, per_view: int, handicap_deg: np.ndarray | float = 0.0) -> list[tuple[int, int]]:
+    """Sorted index pairs (a < b): each view with its nearest neighbours between MIN_ANGLE_DEG and MAX_ANGLE_DEG.
+
+    `handicap_deg` (N, N) is added to the angles when the nearest are chosen, not when they are judged too near or far.
+    """
+    ranks = angles_deg + handicap_deg
     pairs: set[tuple[int, int]] = set()
     for a, row in enumerate(angles_deg):
-        usable = [int(b) for b in np.argsort(row, kind="stable") if b != a and MIN_ANGLE_DEG < row[b] < MAX_ANGLE_DEG]
+        usable = [int(b) for b in np.argsort(ranks[a], kind="stable") if b != a and MIN_ANGLE_DEG < row[b] < MAX_ANGLE_DEG]
         pairs |= {(min(a, b), max(a, b)) for b in usable[:per_view]}
     return sorted(pairs)
 

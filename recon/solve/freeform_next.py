@@ -35,120 +35,93 @@ def solve_offsets(head: HeadModel, rows: Sequence[SurfaceRows], present: np.ndar
     First plain least squares, then Cauchy: robust weights at once would throw out the coherent 2-4 mm regions that matter
     (brow, nose wings, chin). Confidence is clipped at its median, so that strong texture does not buy out smoothness elsewhere.
     """
-    system = OffsetSystem(head, rows)
-    skin = head.vertex_parts == PARTS.index("skin")
+    system = OffsetSystem(head, rows, present)
     offsets = np.zeros((head.num_vertices, 3))
-    offsets[system.vertices] = system.solve(present.astype(np.float64)[system.vertices], stage)
-    return _carry_along(head, offsets.astype(np.float32)) if skin.any() else offsets.astype(np.float32)
+    offsets[system.vertices] = system.solve(stage)
+    return _carry_along(head, offsets.astype(np.float32))
 
 
 class OffsetSystem:
-    """The measurements on one head as a sparse least-squares problem in the offsets of its skin vertices."""
+    """The measurements on one head as a sparse least-squares problem in the heights of its skin vertices over where they are.
 
-    def __init__(self, head: HeadModel, rows: Sequence[SurfaceRows]) -> None:
+    Neither matches nor heights say how skin slides in its own plane, so each vertex moves along its normal alone: one unknown a
+    vertex, and small direct factorisations in place of long iterations. Smoothness is that of the total offsets as vectors.
+    """
+
+    def __init__(self, head: HeadModel, rows: Sequence[SurfaceRows], present: np.ndarray) -> None:
         self.vertices = np.flatnonzero(head.vertex_parts == PARTS.index("skin"))
         number = np.full(head.num_vertices, -1)
         number[self.vertices] = np.arange(len(self.vertices))
         triangles = number[head.triangles]
-        self.laplacian = uniform_laplacian(triangles[(triangles >= 0).all(1)], len(self.vertices))
+        laplacian = uniform_laplacian(triangles[(triangles >= 0).all(1)], len(self.vertices))
+        self.start = present.astype(np.float64)[self.vertices]
+        self.normals = vertex_normals(head.vertices + present, head.triangles)[self.vertices].astype(np.float64)
         self._area = skin_area_per_vertex_m2(head)
-        self._frames = _frames(vertex_normals(head.vertices, head.triangles)[self.vertices])
+        along = sp.vstack([sp.diags(self.normals[:, c]) for c in range(3)])
+        bending = sp.block_diag([laplacian.T @ laplacian] * 3)
+        self._bending, self._bending_pull = sp.csc_matrix(along.T @ bending @ along), along.T @ (bending @ self.start.T.reshape(-1))
+        self._anchor_pull = (self.normals * self.start).sum(1)
         self._rows = [r for r in rows if len(r.weight)]
-        self._jacobians = [_jacobian(r, number, len(self.vertices)) for r in self._rows]
+        self._jacobians = [_jacobian(r, number, self.normals) for r in self._rows]
         self._targets = [r.residual.reshape(-1) for r in self._rows]
         self._confidence = [np.minimum(r.weight, np.median(r.weight)) for r in self._rows]
 
-    def solve(self, start: np.ndarray, stage: FreeFormStage) -> np.ndarray:
-        """(S, 3) float64 total offsets of the skin vertices, from (S, 3), about which the rows were linearised."""
-        first = start.reshape(-1)
-        targets = [t + J @ first for t, J in zip(self._targets, self._jacobians, strict=True)]
-        offsets, weights = first, self._confidence
+    def solve(self, stage: FreeFormStage) -> np.ndarray:
+        """(S, 3) float64 total offsets of the skin vertices."""
+        heights, weights = np.zeros(len(self.vertices)), self._confidence
         stiff = None
         for iteration in range(stage.iterations):
             if iteration > 0:
-                weights = self._robust(offsets, targets)
-            data, right = self._normal(weights, targets)
+                weights = self._robust(heights)
+            data, right = self._normal(weights)
             if stiff is None:
-                stiff = self._stiffness(data, stage)
-                precondition = self._preconditioner(data, stiff)
-            matrix = data + sp.kron(stiff, sp.identity(3), format="csr")
-            offsets, _ = spl.cg(matrix, right, x0=offsets, rtol=1e-4, maxiter=200, M=precondition)
-        return offsets.reshape(-1, 3)
+                stiff, pull = self._stiffness(data, stage)
+            heights = _factor(data + stiff).solve(right - pull)
+        return self.start + heights[:, None] * self.normals
 
-    def _robust(self, offsets: np.ndarray, targets: list[np.ndarray]) -> list[np.ndarray]:
+    def _robust(self, heights: np.ndarray) -> list[np.ndarray]:
         out = []
-        for rows, jacobian, target, confidence in zip(self._rows, self._jacobians, targets, self._confidence, strict=True):
-            length = np.linalg.norm((target - jacobian @ offsets).reshape(rows.residual.shape), axis=1)
+        for rows, jacobian, target, confidence in zip(self._rows, self._jacobians, self._targets, self._confidence, strict=True):
+            length = np.linalg.norm((target - jacobian @ heights).reshape(rows.residual.shape), axis=1)
             out.append(confidence * cauchy_weight(length, rows.robust))
         return out
 
-    def _normal(self, weights: list[np.ndarray], targets: list[np.ndarray]) -> tuple[sp.csr_matrix, np.ndarray]:
-        size = 3 * len(self.vertices)
-        matrix, right = sp.csr_matrix((size, size)), np.zeros(size)
-        for rows, jacobian, target, weight in zip(self._rows, self._jacobians, targets, weights, strict=True):
+    def _normal(self, weights: list[np.ndarray]) -> tuple[sp.csc_matrix, np.ndarray]:
+        size = len(self.vertices)
+        matrix, right = sp.csc_matrix((size, size)), np.zeros(size)
+        for rows, jacobian, target, weight in zip(self._rows, self._jacobians, self._targets, weights, strict=True):
             each = np.repeat(weight / rows.noise**2, rows.residual.shape[1])
             scaled = sp.diags(each) @ jacobian
             matrix = matrix + jacobian.T @ scaled
             right += scaled.T @ target
-        return sp.csr_matrix(matrix), right
+        return sp.csc_matrix(matrix), right
 
-    def _stiffness(self, data: sp.csr_matrix, stage: FreeFormStage) -> sp.csr_matrix:
-        """(S, S): bending of offsets over the mesh plus a pull to zero, against the mean information of a measured vertex.
+    def _stiffness(self, data: sp.csc_matrix, stage: FreeFormStage) -> tuple[sp.csc_matrix, np.ndarray]:
+        """(S, S) bending of offsets over the mesh plus a pull to zero, against the mean information of a measured vertex; its pull (S,).
 
         The uniform Laplacian of a field with wave number k is k^2 a / (2 sqrt 3) times the field on a mesh of area a per vertex.
         """
-        information = data.diagonal().reshape(-1, 3).sum(1)
+        information = data.diagonal()
         seen = information > 0
         mean = float(information[seen].mean()) if seen.any() else 1.0
         bending = mean * (stage.width_m**2 * 2 * np.sqrt(3) / self._area) ** 2
         anchor = mean * (stage.width_m / FADE_M) ** 4
-        return sp.csr_matrix(bending * (self.laplacian.T @ self.laplacian) + anchor * sp.identity(len(self.vertices)))
-
-    def _preconditioner(self, data: sp.csr_matrix, stiff: sp.csr_matrix) -> spl.LinearOperator:
-        """Along the normal and across it as if offsets in the two did not mix: two small factorisations in place of a large one."""
         size = len(self.vertices)
-        blocks = [_quadratic(data, self._frames[:, k]) for k in range(3)]
-        factors = [_factor(stiff + blocks[0]), _factor(stiff + 0.5 * (blocks[1] + blocks[2]))]
-        frames = self._frames
-
-        def apply(vector: np.ndarray) -> np.ndarray:
-            local = np.einsum("vkc,vc->vk", frames, vector.reshape(size, 3))
-            out = np.column_stack([factors[0].solve(local[:, 0]), factors[1].solve(local[:, 1:])])
-            return np.einsum("vkc,vk->vc", frames, out).reshape(-1)
-
-        return spl.LinearOperator((3 * size, 3 * size), matvec=apply, dtype=np.float64)
-
-
-def _frames(normals: np.ndarray) -> np.ndarray:
-    """(S, 3, 3) rows: unit normal and two directions perpendicular to it."""
-    from recon.solve.residuals import tangents
-
-    normals = normals.astype(np.float64)
-    length = np.linalg.norm(normals, axis=1, keepdims=True)
-    normals = np.where(length > 1e-9, normals / np.maximum(length, 1e-9), [0.0, 0.0, 1.0])
-    return np.concatenate([normals[:, None], np.transpose(tangents(normals), (0, 2, 1))], 1)
-
-
-def _quadratic(data: sp.csr_matrix, direction: np.ndarray) -> sp.csr_matrix:
-    """(S, S): the information (3S, 3S) as offsets along one direction a vertex (S, 3) see it."""
-    size = len(direction)
-    along = sp.csr_matrix((direction.reshape(-1), (np.arange(3 * size), np.repeat(np.arange(size), 3))), shape=(3 * size, size))
-    return sp.csr_matrix(along.T @ data @ along)
+        return sp.csc_matrix(bending * self._bending + anchor * sp.identity(size)), bending * self._bending_pull + anchor * self._anchor_pull
 
 
 def _factor(matrix: sp.spmatrix) -> spl.SuperLU:
     return spl.splu(sp.csc_matrix(matrix), permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True})
 
 
-def _jacobian(rows: SurfaceRows, number: np.ndarray, size: int) -> sp.csr_matrix:
-    """(N R, 3 size) derivative of the residuals by the offsets; corners that are not skin are held."""
-    corners = number[rows.corners]
-    residuals = rows.residual.shape[1]
+def _jacobian(rows: SurfaceRows, number: np.ndarray, normals: np.ndarray) -> sp.csr_matrix:
+    """(N R, S) derivative of the residuals by the heights of vertices; corners that are not skin are held."""
+    corners, (count, residuals) = number[rows.corners], rows.residual.shape
     barycentric = np.where(corners >= 0, rows.barycentric, 0.0)
-    index = (np.maximum(corners, 0)[:, None, :, None] * 3 + np.arange(3)).repeat(residuals, 1).reshape(-1)
-    values = (rows.d_point[:, :, None, :] * barycentric[:, None, :, None]).reshape(-1)
-    count = len(rows.weight) * residuals
-    return sp.csr_matrix((values, (np.repeat(np.arange(count), 9), index)), shape=(count, 3 * size))
+    index = np.maximum(corners, 0)
+    values = np.einsum("nrc,nkc,nk->nrk", rows.d_point, normals[index], barycentric)
+    where = (np.repeat(np.arange(count * residuals), 3), np.repeat(index, residuals, axis=0).reshape(-1))
+    return sp.csr_matrix((values.reshape(-1), where), shape=(count * residuals, len(normals)))
 
 
 def skin_area_per_vertex_m2(head: HeadModel) -> float:

@@ -49,6 +49,23 @@ class NormalEquations:
         self.gradient[columns] += precision * difference
         self.cost[name] = self.cost.get(name, 0.0) + 0.5 * float(np.sum(precision * np.square(difference)))
 
+    def eliminate(self, name: str, cross: np.ndarray, inner: np.ndarray, right: np.ndarray) -> None:
+        """Take out B groups of K unknowns that rows added so far depend on beside the parameters (Schur complement).
+
+        Args:
+            cross: (num_parameters, B, K) sum of J^T W G, where G is the rows' derivative by a group's unknowns.
+            inner: (B, K, K) sum of G^T W G with the groups' own prior, positive definite.
+            right: (B, K) sum of G^T W r.
+        """
+        roots = np.linalg.inv(np.linalg.cholesky(inner))
+        scaled = np.einsum("pbk,bjk->pbj", cross, roots.astype(np.float32), optimize=True).reshape(len(cross), -1)
+        target = np.einsum("bjk,bk->bj", roots, right).reshape(-1)
+        used = np.flatnonzero(scaled.any(1))
+        scaled = scaled[used]
+        self.hessian[np.ix_(used, used)] -= scaled @ scaled.T
+        self.gradient[used] -= scaled @ target.astype(np.float32)
+        self.cost[name] = self.cost.get(name, 0.0) - 0.5 * float(target @ target)
+
     def solve(self, free: np.ndarray, *, damping: float = 1e-3) -> np.ndarray:
         """The step (P,) for the parameters marked in `free` (P,) bool, zero elsewhere.
 

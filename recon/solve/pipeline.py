@@ -28,9 +28,10 @@ from recon.solve.prepare import Prepared
 from recon.solve.problem import Problem
 from recon.solve.register import Features, find_features, register
 from recon.solve.rejection import BAD_CAPTURE_SHARE, misfitting_views
-from recon.solve.stages import FAST, FULL, LANDMARKS, MIN_FREE_FORM_SPAN_DEG, DenseStage, tempered
+from recon.solve.stages import FAST, FULL, LANDMARKS, MIDDLE, MIN_FREE_FORM_SPAN_DEG, DenseStage, tempered
 from recon.solve.start import Start, empty_state, start_loose, start_rig
 from recon.solve.state import HeadState
+from recon.solve.strangers import find_strangers
 
 TOO_FEW_FEATURES = "rejected: no face detected, and too few features agree with the other views"
 NARROW_SPAN_NOTE = (
@@ -61,6 +62,8 @@ class Solution:
     reports: tuple[RoundReport, ...]
     """The last round of every dense stage, for the log."""
     notes: tuple[str, ...] = ()
+    strangers: frozenset[int] = frozenset()
+    """Rejected views that show another person and are not to be registered."""
 
 
 def solve(
@@ -78,6 +81,8 @@ def solve(
     stages = FULL if preset == "full" else FAST
     for number, stage in enumerate(stages):
         solution = step(checkpoints, stage.name, partial(_dense, solution, prepared, stage, progress))
+        if number == 0:
+            solution = step(checkpoints, "strangers", partial(_without_strangers, solution, prepared, stage, progress))
         if number == 0 and len(solution.registered) < len(prepared.views):
             after = stages[min(1, len(stages) - 1)]
             solution = step(checkpoints, "register", partial(_register_missed, solution, prepared, after, progress))
@@ -156,9 +161,35 @@ def _dense(solution: Solution, prepared: Prepared, stage: DenseStage, progress: 
     return dataclasses.replace(solution, state=state, reports=(*solution.reports, report))
 
 
+def _without_strangers(solution: Solution, prepared: Prepared, coarse: DenseStage, progress: Progress | None) -> Solution:
+    """Leave out views of another person, and solve the stage again where there were any, since they have bent the shape."""
+    found = find_strangers(
+        solution.problem,
+        solution.state,
+        prepared.pictures,
+        solution.registered,
+        set(prepared.calibrated),
+        screening=coarse,
+        stage=MIDDLE,
+    )
+    if progress is not None:
+        progress("one person in all pictures" if not found.strangers else f"another person in {len(found.strangers)} pictures", 1, 1)
+    solution = dataclasses.replace(solution, notes=(*solution.notes, *([found.note] if found.note else [])))
+    if not found.strangers:
+        return solution
+    solution = dataclasses.replace(
+        solution,
+        problem=_without_landmarks(solution.problem, set(found.strangers)),
+        registered=[v for v in solution.registered if v not in found.strangers],
+        rejected={**solution.rejected, **found.strangers},
+        strangers=frozenset(found.strangers),
+    )
+    return _dense(solution, prepared, coarse, progress)
+
+
 def _register_missed(solution: Solution, prepared: Prepared, stage: DenseStage, progress: Progress | None) -> Solution:
     """Pose the views without landmarks one after the other and keep those that dense flow confirms."""
-    missing = [v for v in range(len(prepared.views)) if v not in solution.registered]
+    missing = [v for v in range(len(prepared.views)) if v not in solution.registered and v not in solution.strangers]
     features: dict[int, Features] = {}
     chart = make_chart(solution.problem.deformable.head, stage.texel_mm)
     grid = StrideSamples(solution.problem, chart, stage.stride)

@@ -9,7 +9,7 @@ import numpy as np
 
 from assets.detector_model import seen_yaw_deg
 from recon.solve.deformable import DeformableHead
-from recon.solve.detected import DetectedLandmarks, whitened
+from recon.solve.detected import DetectedLandmarks
 from recon.solve.normal_equations import NormalEquations, cauchy_weight
 from recon.solve.residuals import Projection, SurfaceSamples, match_rows, project
 from recon.solve.state import HeadState, Layout, SolveView
@@ -17,10 +17,8 @@ from recon.solve.state import HeadState, Layout, SolveView
 Free = frozenset[str]
 """Names of unknowns that a stage may change: "shape", "scale", "focal", "pose", "expression"."""
 
-# A landmark of median noise: standard deviation and Cauchy scale in millimetres on the head.
-LANDMARK_SIGMA_MM, LANDMARK_CAUCHY_MM = 3.5, 2.0
-# Expression weights: prior towards zero, and a stiffer one for the part outside [0, 1], where no face can be.
-WEIGHT_SD, WEIGHT_OUTSIDE_SD = 0.15, 0.03
+# Share of an expression's displacement that a generic shape gets wrong on a person, and what a match misses by itself.
+EXPRESSION_ERROR, MATCH_NOISE_MM = 0.3, 0.2
 # Length of an instant's weight vector below which every face counts as calm.
 MIN_CALM_STRENGTH = 0.5
 
@@ -76,7 +74,11 @@ class Problem:
 
     def neutral(self, state: HeadState) -> np.ndarray:
         """(V, 3) head at rest."""
-        return self.deformable.neutral(state.coeffs, state.log_scale)
+        return self.deformable.neutral(state.coeffs, state.log_scale) + self.resting(state)
+
+    def resting(self, state: HeadState) -> np.ndarray:
+        """(V, 3) float32, or zero: the part of the neutral that lies along the expression shapes."""
+        return np.float32(0) if state.rest is None else np.tensordot(state.rest.astype(np.float32), self.deformable.shapes, 1)
 
     def posed(self, state: HeadState) -> list[np.ndarray]:
         """Per view the (V, 3) head with that view's expression, head frame."""
@@ -90,7 +92,9 @@ class Problem:
 
     def rest(self, samples: SurfaceSamples, state: HeadState) -> np.ndarray:
         """(N, 3) derivative of points by log scale: the scaled part of the neutral."""
-        return samples.points(self.neutral(state) - self.deformable.offsets)
+        deformable = self.deformable
+        added = deformable.offsets if deformable.surround is None else deformable.offsets + deformable.surround
+        return samples.points(deformable.neutral(state.coeffs, state.log_scale) - added)
 
 
 def px_per_mm(projection: Projection) -> float:
@@ -99,7 +103,7 @@ def px_per_mm(projection: Projection) -> float:
 
 
 def add_priors(equations: NormalEquations, problem: Problem, state: HeadState, free_views: list[int]) -> None:
-    """Shape and weights towards zero, weights into [0, 1], focals and scale towards their start."""
+    """Shape towards zero, focals and scale towards their start; for the weights see recon/solve/expression_prior.py."""
     layout = state.layout
     shape_sd = 1.0 / np.sqrt(problem.shape_precision)
     equations.add_prior("shape prior", layout.modes, -state.coeffs, shape_sd)
@@ -107,58 +111,8 @@ def add_priors(equations: NormalEquations, problem: Problem, state: HeadState, f
     focal_columns = np.arange(layout.focal(0), layout.focal(layout.num_focals))
     equations.add_prior("focal prior", focal_columns, -state.log_focals, problem.focal_sd)
     for instant in sorted({problem.views[v].instant for v in free_views}):
-        weights, columns = state.weights[instant], layout.weights(instant)
-        equations.add_prior("expression prior", columns, -weights, WEIGHT_SD)
-        outside = (weights < 0) | (weights > 1)
-        equations.add_prior("expression range", columns[outside], (np.clip(weights, 0, 1) - weights)[outside], WEIGHT_OUTSIDE_SD)
         # A pose is always observed by hundreds of pixels; this only keeps the system regular.
         equations.add_prior("pose prior", layout.pose(instant), np.zeros(6), 100.0)
-
-
-def add_landmarks(
-    equations: NormalEquations,
-    problem: Problem,
-    state: HeadState,
-    index: int,
-    vertices: np.ndarray,
-    *,
-    weight: float,
-    contour_weight: float,
-) -> None:
-    """Detected points of one view against the embedding on its posed vertices; Cauchy loss.
-
-    Args:
-        vertices: (V, 3) of the head with this view's expression, head frame.
-        weight, contour_weight: factors on all points, and further on those of lids, pupils and lips.
-    """
-    view = problem.views[index]
-    if view.landmarks_px is None:
-        return
-    samples, relative = problem.landmarks_of(state, view)
-    projection = project(samples.points(vertices), state, view)
-    residual, size = view.landmarks_px - projection.px, px_per_mm(projection)
-    if problem.detected is not None:
-        whitening = problem.detected.whitening(problem.yaw_deg(state, view), state.T_cam_head(view)[:3, :3])
-        residual, projection = np.einsum("lij,lj->li", whitening, residual), whitened(projection, whitening)
-    mm = np.linalg.norm(residual, axis=1) / size
-    factor = relative * (weight + contour_weight * problem.is_contour * _facing(samples, state, view, vertices))
-    # Points that fail wholly must not pull, so the robust weight is one number for both coordinates.
-    row_weight = factor * cauchy_weight(mm, LANDMARK_CAUCHY_MM) / (LANDMARK_SIGMA_MM * size) ** 2
-    blocks = [
-        *_shape_blocks(problem, state, samples, projection.d_point),
-        *_view_blocks(state.layout, view, samples, projection, projection.d_point, np.eye(2)),
-    ]
-    _add(equations, "landmarks", blocks, residual, row_weight)
-
-
-def _facing(samples: SurfaceSamples, state: HeadState, view: SolveView, vertices: np.ndarray) -> np.ndarray:
-    """(L,) in [0, 1]: 1 for landmarks on skin that looks towards the camera, 0 where it looks away and the detector guesses."""
-    corners = vertices[samples.corners[:, :3]].astype(np.float64)
-    normal = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-    T_cam_head = state.T_cam_head(view)
-    towards = -T_cam_head[:3, :3].T @ T_cam_head[:3, 3] - corners.mean(1)
-    length = np.linalg.norm(normal, axis=1) * np.linalg.norm(towards, axis=1)
-    return np.clip((normal * towards).sum(1) / np.maximum(length, 1e-12) / 0.5, 0.0, 1.0)
 
 
 def add_matches(
@@ -171,8 +125,12 @@ def add_matches(
     *,
     weight: float,
     robust_px: float,
+    shape_trust: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Matches of one pair of views; returns (N,) their residual lengths in px before the step."""
+    """Matches of one pair of views; returns (N,) their residual lengths in px before the step.
+
+    `shape_trust` (N,) in [0, 1] says how far each match may move the shape of the head at rest; poses and expressions heed all.
+    """
     a, b, samples = matches.view_a, matches.view_b, matches.samples
     project_a = project(samples.points(vertices[a]), state, problem.views[a])
     project_b = project(samples.points(vertices[b]), state, problem.views[b])
@@ -180,10 +138,11 @@ def add_matches(
     normal /= np.linalg.norm(normal, axis=1, keepdims=True)
     rows = match_rows(matches.px_a, matches.px_b, project_a, project_b, normal)
     point_a, point_b = rows.rows_a @ project_a.d_point, rows.rows_b @ project_b.d_point
+    trust = np.ones((1, 1, 1)) if shape_trust is None else shape_trust[:, None, None]
     blocks = [
-        *_shape_blocks(problem, state, samples, point_a + point_b),
-        *_view_blocks(state.layout, problem.views[a], samples, project_a, point_a, rows.rows_a),
-        *_view_blocks(state.layout, problem.views[b], samples, project_b, point_b, rows.rows_b),
+        *shape_blocks(problem, state, samples, (point_a + point_b) * trust),
+        *view_blocks(state.layout, problem.views[a], samples, project_a, point_a, rows.rows_a),
+        *view_blocks(state.layout, problem.views[b], samples, project_b, point_b, rows.rows_b),
     ]
     length = np.linalg.norm(rows.residual, axis=1)
     _add(equations, "matches", blocks, rows.residual, weight * matches.weight * cauchy_weight(length, robust_px))
@@ -194,7 +153,8 @@ Block = tuple[np.ndarray, np.ndarray]
 """Columns (P,) and derivative (N, 2, P)."""
 
 
-def _shape_blocks(problem: Problem, state: HeadState, samples: SurfaceSamples, d_point: np.ndarray) -> list[Block]:
+def shape_blocks(problem: Problem, state: HeadState, samples: SurfaceSamples, d_point: np.ndarray) -> list[Block]:
+    """Derivatives of rows by the shape coefficients and, in a rig, the log scale, from those by the point (N, R, 3)."""
     layout, scale = state.layout, np.exp(state.log_scale)
     blocks = [(layout.modes, (scale * d_point).astype(np.float32) @ samples.modes)]
     if problem.has_scale:
@@ -202,9 +162,10 @@ def _shape_blocks(problem: Problem, state: HeadState, samples: SurfaceSamples, d
     return blocks
 
 
-def _view_blocks(
+def view_blocks(
     layout: Layout, view: SolveView, samples: SurfaceSamples, projection: Projection, d_point: np.ndarray, rows: np.ndarray
 ) -> list[Block]:
+    """Derivatives of rows by what belongs to one view: its focal group, pose and weights."""
     return [
         (np.array([layout.focal(view.focal_group)]), rows @ projection.d_log_focal),
         (layout.pose(view.instant), rows @ projection.d_pose),
@@ -212,14 +173,19 @@ def _view_blocks(
     ]
 
 
-def _add(equations: NormalEquations, name: str, blocks: list[Block], residual: np.ndarray, weight: np.ndarray) -> None:
-    """Add rows whose blocks may share columns (two views of one instant or focal group): those derivatives are summed."""
+def merged_blocks(blocks: list[Block]) -> Block:
+    """One block of all columns; derivatives by the same columns (two views of one instant or focal group) are summed."""
     merged: dict[int, Block] = {}
     for columns, jacobian in blocks:
         key = int(columns[0])
         merged[key] = (columns, merged[key][1] + jacobian if key in merged else jacobian)
     columns = np.concatenate([block[0] for block in merged.values()])
-    jacobian = np.concatenate([block[1].astype(np.float32) for block in merged.values()], 2)
+    return columns, np.concatenate([block[1].astype(np.float32) for block in merged.values()], 2)
+
+
+def _add(equations: NormalEquations, name: str, blocks: list[Block], residual: np.ndarray, weight: np.ndarray) -> None:
+    """Add rows whose blocks may share columns (two views of one instant or focal group): those derivatives are summed."""
+    columns, jacobian = merged_blocks(blocks)
     equations.add_rows(name, columns, jacobian.reshape(-1, len(columns)), residual.reshape(-1), np.repeat(weight, 2))
 
 
@@ -232,6 +198,28 @@ def restfulness(state: HeadState, views: Sequence[SolveView]) -> np.ndarray:
     strength = np.linalg.norm(state.weights, axis=1)[[view.instant for view in views]]
     limit = max(MIN_CALM_STRENGTH, 2.0 * float(np.quantile(strength, 0.25)))
     return 1.0 / (1.0 + (strength / limit) ** 4)
+
+
+def displaced_mm(samples: SurfaceSamples, weights: np.ndarray) -> np.ndarray:
+    """(N, K) how far each of K expressions (K, E) moves each of N points."""
+    moved = samples.shapes.reshape(-1, samples.shapes.shape[2]) @ weights.T.astype(np.float32)
+    return 1e3 * np.linalg.norm(moved.reshape(len(samples.corners), 3, -1), axis=1)
+
+
+def shape_trust(displaced: np.ndarray, pair: tuple[int, int]) -> np.ndarray:
+    """(N,) in (0, 1]: how far a match of two views may be believed for the shape of the head at rest.
+
+    The generic expression shapes are not this person's: where they move the skin by d, they are wrong by about EXPRESSION_ERROR d,
+    and a smile's cheeks would bend the cheeks at rest, though its forehead may well tell of the forehead. Errors are taken against
+    the match's own noise and against the calmest quarter of all views there: where everybody smiles, nobody is put back.
+
+    Args:
+        displaced: (N, views) mm by which each view's expression moves each matched point.
+        pair: the two matched views as columns of it.
+    """
+    error = 1.0 + (EXPRESSION_ERROR / MATCH_NOISE_MM * displaced) ** 2
+    calm = np.quantile(error, 0.25, axis=1)
+    return np.minimum(1.0, calm / np.maximum(error[:, pair[0]], error[:, pair[1]]))
 
 
 def free_columns(layout: Layout, free: Free, instants: set[int]) -> np.ndarray:

@@ -86,6 +86,8 @@ class HeadState:
     """(I, 3) float64, metres."""
     weights: np.ndarray
     """(I, E) float64 expression weights."""
+    rest: np.ndarray | None = None
+    """(E,) float64: how far this person's face at rest lies along each expression shape; part of the neutral. None: zero."""
 
     @property
     def layout(self) -> Layout:
@@ -104,6 +106,7 @@ class HeadState:
             rotations=turn @ self.rotations,
             translations=self.translations + per_instant[:, 3:6],
             weights=self.weights + per_instant[:, 6:],
+            rest=self.rest,
         )
 
     def focal_px(self, view: SolveView) -> np.ndarray:

@@ -109,14 +109,14 @@ def fit_surround(
 
 
 def solve_bumps(rows: list[LinearRows], start: np.ndarray, steps: int) -> np.ndarray:
-    """(K,) coefficients of unit variance that explain rows linearised at `start`; Cauchy loss after a first plain solve."""
+    """(K,) coefficients of unit variance that explain rows linearised at `start`; Cauchy loss whose scale shrinks to the rows' own."""
     coeffs = start
     for step in range(steps):
         equations = NormalEquations(len(start))
         equations.add_prior("surround prior", np.arange(len(start)), -coeffs, 1.0)
         for row in rows:
             left = row.residual - row.jacobian @ (coeffs - start)
-            robust = cauchy_weight(np.linalg.norm(left, axis=1), row.robust_px) if step else np.ones(len(left))
+            robust = cauchy_weight(np.linalg.norm(left, axis=1), row.robust_px * 2 ** (steps - 1 - step))
             columns, flat = np.arange(len(start)), row.jacobian.reshape(-1, len(start))
             equations.add_rows("surround", columns, flat, left.reshape(-1), np.repeat(row.weight * robust, left.shape[1]))
         coeffs = coeffs + equations.solve(np.ones(len(start), bool), damping=1e-6)

@@ -10,8 +10,9 @@ import pytest
 from assets.errors import DegenerateGeometryError
 from recon.solve.bundle import evidence
 from recon.solve.deformable import DeformableHead
+from recon.solve.landmark_bias import add_landmarks, estimate_shifts, landmark_rows, shift_directions
 from recon.solve.normal_equations import NormalEquations, cauchy_weight
-from recon.solve.problem import Problem, add_landmarks, restfulness
+from recon.solve.problem import Problem, restfulness
 from recon.solve.residuals import left_null_basis, match_rows, project, sample_surface, tangents
 from recon.solve.state import HeadState, SolveView
 
@@ -133,27 +134,34 @@ def test_matches_are_believed_more_where_they_agree_better_within_limits():
 
 
 def test_landmark_rows_agree_with_finite_differences_over_all_unknowns():
-    """Gradient of the plain landmark cost by every parameter, against the cost itself."""
+    """Gradient of the landmark term by every parameter, with each landmark's shift at its optimum, against the pixels themselves."""
     problem, state = _tiny_problem()
     layout, rng = state.layout, np.random.default_rng(5)
     state = state.moved(0.05 * rng.standard_normal(layout.size))
     equations = NormalEquations(layout.size)
-    add_landmarks(equations, problem, state, 0, _posed(problem, state), weight=1.0, contour_weight=0.0)
+    add_landmarks(equations, problem, state, [0], [_posed(problem, state)], weight=1.0, contour_weight=0.0)
 
     def predicted(step: np.ndarray) -> np.ndarray:
         moved = state.moved(step)
         return project(problem.landmarks.points(_posed(problem, moved)), moved, problem.views[0]).px
 
-    observed, h = problem.views[0].landmarks_px, 1e-4
-    here = project(problem.landmarks.points(_posed(problem, state)), state, problem.views[0])
-    residual = observed - here.px
-    mm_px = float(np.linalg.norm(here.d_pose[:, 0, 3:], axis=1).mean()) * 1e-3
-    weight = cauchy_weight(np.linalg.norm(residual, axis=1) / mm_px, 2.0) / (3.5 * mm_px) ** 2
+    directions, h = shift_directions(problem, state), 1e-4
+    rows = landmark_rows(problem, state, 0, _posed(problem, state), directions, 1.0, 0.0)
+    _, (weight,), precision = estimate_shifts([rows])
+    residual = problem.views[0].landmarks_px - predicted(np.zeros(layout.size))
+    points = problem.landmarks.points(_posed(problem, state))
+    left = np.empty_like(residual)
+    for k in range(len(residual)):
+        shifted = [project(points[k : k + 1] + 1e-3 * h * directions[k, :, j], state, problem.views[0]).px[0] for j in (0, 1)]
+        by_shift = np.stack([(px - predicted(np.zeros(layout.size))[k]) / h for px in shifted], 1)
+        stacked = np.concatenate([np.sqrt(weight[k]) * by_shift, np.sqrt(precision[k]) * np.eye(2)])
+        shift = np.linalg.lstsq(stacked, np.concatenate([np.sqrt(weight[k]) * residual[k], [0, 0]]), rcond=None)[0]
+        left[k] = residual[k] - by_shift @ shift
     for column in range(layout.size):
         step = np.zeros(layout.size)
         step[column] = h
         numeric = (predicted(step) - predicted(-step)) / (2 * h)
-        expected = float((weight[:, None] * numeric * residual).sum())
+        expected = float((weight[:, None] * numeric * left).sum())
         assert equations.gradient[column] == pytest.approx(expected, rel=2e-3, abs=2e-3), f"column {column}"
 
 

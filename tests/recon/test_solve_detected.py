@@ -11,9 +11,10 @@ from assets import load_embedding, load_head
 from assets.detector_model import load_detector_model, upright_rotation
 from recon.solve.deformable import make_deformable
 from recon.solve.detected import sample_detector
+from recon.solve.landmark_bias import add_landmarks
 from recon.solve.normal_equations import NormalEquations
 from recon.solve.prepare import contour_landmarks, landmark_weights
-from recon.solve.problem import Problem, add_landmarks
+from recon.solve.problem import Problem
 from recon.solve.residuals import sample_surface
 from recon.solve.start import empty_state, start_loose
 from recon.solve.state import SolveView
@@ -118,6 +119,6 @@ def test_the_landmark_term_vanishes_where_the_detector_says_so_and_only_there(he
         problem = problem_of(head, deformable, view, with_model)
         state = empty_state(problem, num_focals=1, num_instants=1).with_pose(0, T_cam_head)
         equations = NormalEquations(state.layout.size)
-        add_landmarks(equations, problem, state, 0, problem.posed(state)[0], weight=1.0, contour_weight=0.0)
+        add_landmarks(equations, problem, state, [0], problem.posed(state), weight=1.0, contour_weight=0.0)
         cost.append(equations.cost["landmarks"])
     assert cost[0] < 1e-3 * cost[1]
