@@ -9,7 +9,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from assets.blendshapes import ARKIT_BLENDSHAPES, weights_to_vector
-from assets.errors import ShapeError
+from assets.errors import RangeError, ShapeError
 
 PARTS: tuple[str, ...] = ("background", "skin", "eye_left", "eye_right", "teeth_upper", "teeth_lower", "tongue", "mouth_socket", "lashes")
 """Part ids: the index in this tuple; 0 is what no triangle has."""
@@ -94,12 +94,22 @@ class HeadModel:
         return np.stack([points[self.vertex_parts == PARTS.index(part)].mean(0) for part in ("eye_left", "eye_right")])
 
     def neutral(self, identity_coeffs: np.ndarray) -> np.ndarray:
-        """(V, 3) float32 head at rest for (I,) unit-variance coefficients; raises ShapeError for another number of them."""
+        """(V, 3) float32 head at rest for (I,) unit-variance coefficients.
+
+        Raises ShapeError for another number of them, RangeError for one that is not finite.
+        """
         if np.shape(identity_coeffs) != (self.num_identity,):
             raise ShapeError(
                 expected=f"{self.num_identity} identity coefficients, as many as the head {self.name} has",
                 got=f"an array of shape {np.shape(identity_coeffs)}",
                 do="give one number for each of HeadModel.identity_names",
+            )
+        if not np.isfinite(identity_coeffs).all():
+            first = int(np.flatnonzero(~np.isfinite(identity_coeffs))[0])
+            raise RangeError(
+                expected="finite identity coefficients",
+                got=f"{identity_coeffs[first]} for {self.identity_names[first]!r}",
+                do="correct what computed them: a head with such a number has no shape",
             )
         return self.vertices + np.tensordot(np.asarray(identity_coeffs, np.float32), self.identity_basis, 1)
 

@@ -93,10 +93,20 @@ class Capture:
     notes: tuple[str, ...] = ()
     """Warnings for the user, such as what one photo alone cannot give."""
 
+    further_sources: tuple[Path, ...] = ()
+    """What was taken in beside `source`: more folders, photos and videos of the same person."""
+
     @property
     def is_calibrated(self) -> bool:
+        """Whether every usable view has a known camera."""
         cameras = [view.camera for view in self.views if view.status == "ok"]
         return bool(cameras) and all(camera is not None for camera in cameras)
+
+    @property
+    def is_mixed(self) -> bool:
+        """Whether there are usable views with known cameras and others without."""
+        known = {view.camera is not None for view in self.views if view.status == "ok"}
+        return len(known) == 2
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

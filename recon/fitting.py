@@ -11,7 +11,7 @@ import numpy as np
 
 from assets.detector_model import load_detector_model
 from assets.errors import DetectionError
-from assets.heads import load_head
+from assets.heads import check_licence_statement, load_head
 from assets.landmarks import LandmarkEmbedding, load_embedding
 from recon.avatar import Avatar, FittedView
 from recon.capture import Capture, View
@@ -79,6 +79,7 @@ def check_fit(settings: FitSettings) -> None:
     """
     check_interpupillary(settings.interpupillary_mm)
     check_distances(settings.distances)
+    check_licence_statement(settings.head, settings.head_licence)
     head = load_head(settings.head, licence=settings.head_licence)
     load_embedding(head)
     load_detector_model(head, settings.detector)

@@ -112,9 +112,10 @@ def distance_notes(
     notes = []
     for first, second, stated_mm in distances:
         fitted_mm, spread_mm = fitted_distance_mm(first, second, head, neutral, embedding, num_views)
+        off, error = fitted_mm / stated_mm - 1, math.hypot(MEASURING_SD_MM, spread_mm) / stated_mm
         notes.append(
-            f"The rig gives the size. {first} to {second} is {fitted_mm:.1f} mm on its head, and was stated as {stated_mm:g} mm: "
-            f"{100 * (fitted_mm / stated_mm - 1):+.1f} %, of which {100 * math.hypot(MEASURING_SD_MM, spread_mm) / stated_mm:.1f} % are within the error."
+            f"The rig gives the size: {first} to {second} is {fitted_mm:.1f} mm on its head and was stated as {stated_mm:g} mm, "
+            f"{100 * off:+.1f} % where {100 * error:.1f} % are to be expected."
         )
     return tuple(notes)
 
@@ -122,8 +123,8 @@ def distance_notes(
 def _disagreement(distance: Distance, ratio: float) -> str:
     first, second, stated_mm = distance
     return (
-        f"The stated distances contradict each other: {first} to {second} was stated as {stated_mm:g} mm, and is {stated_mm / ratio:.1f} mm "
-        "by the size that all of them give together. Measure again."
+        f"The stated distances contradict each other: {first} to {second} was stated as {stated_mm:g} mm, and is "
+        f"{stated_mm / ratio:.1f} mm by the size that all of them give together. Measure again."
     )
 
 

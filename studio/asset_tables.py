@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from assets.blendshapes import ARKIT_BLENDSHAPES
 from assets.errors import ReconError
-from assets.heads import HeadEntry, describe_head, list_heads, load_head
+from assets.heads import HeadEntry, check_licence_statement, describe_head, list_heads, load_head
 from assets.licences import DETECTOR
 from studio.console import Reporter
 
@@ -152,6 +152,7 @@ def yes_no(commercial: bool | None) -> str:
 
 def print_head(reporter: Reporter, name: str, licence: str | None) -> None:
     """Print one head in full; raises what `load_head` raises where it cannot be loaded."""
+    check_licence_statement(name, licence)
     head = load_head(name, licence=licence)
     lacking = {"parts": ", ".join(head.absent_parts) or "none", "ARKit shapes": ", ".join(head.absent_blendshapes) or "none"}
     reporter.table(

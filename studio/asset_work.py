@@ -36,11 +36,12 @@ def install_asset(reporter: Reporter, name: str, source: Path | None) -> None:
 
 def calibrate_head(reporter: Reporter, name: str, licence: str | None, detector: Literal["bundled", "tasks"], out: Path | None) -> None:
     """Calibrate a detector on a head and keep the result where it is looked for, or in a folder."""
-    from assets.heads import load_head
+    from assets.heads import check_licence_statement, load_head
     from recon.calibrate import calibrate_and_save
 
     if out is not None and out.exists() and not out.is_dir():
         raise InputError(expected="a folder for the calibration, or none yet", got=f"{out}, a file", do="give another --out")
+    check_licence_statement(name, licence)
     head = load_head(name, licence=licence)
     with reporter.stage(f"calibrate {detector} on {name}"):
         files = calibrate_and_save(head, detector=detector, folder=out, progress=reporter.progress)

@@ -19,7 +19,8 @@ def write_capture(path: Path, capture: Capture) -> Path:
         {**_fields(view), "path": view.path.resolve(), "camera": None if view.camera is None else view.camera.to_dict()}
         for view in capture.views
     ]
-    return write_json(path, {**_fields(capture), "source": capture.source.resolve(), "views": views})
+    further = [source.resolve() for source in capture.further_sources]
+    return write_json(path, {**_fields(capture), "source": capture.source.resolve(), "further_sources": further, "views": views})
 
 
 def _fields(record: Capture | View) -> dict[str, Any]:
@@ -31,7 +32,8 @@ def read_capture(path: Path) -> Capture:
     record = read_json(path)
     try:
         views = tuple(_view(item) for item in record["views"])
-        capture = Capture(Path(record["source"]), views, record["scale"], tuple(record["notes"]))
+        further = tuple(Path(source) for source in record.get("further_sources", ()))
+        capture = Capture(Path(record["source"]), views, record["scale"], tuple(record["notes"]), further)
     except (KeyError, TypeError, ValueError, ReconError) as error:
         raise ArtifactError(
             expected=f"views, scale and notes in {path}", got=f"{type(error).__name__}: {error}", do="run the capture stage again"

@@ -56,7 +56,7 @@ class Reporter:
             return
         with self._new_bars() as bars:
             self._bars = bars
-            self._tasks[""] = bars.add_task(f"[bold]{name}", total=None)
+            self._tasks[""] = bars.add_task(f"[bold]{name}", total=None, figures="")
             try:
                 yield
             finally:
@@ -74,14 +74,19 @@ class Reporter:
         bars = self._bars
         if bars is None:
             return
-        if text not in self._tasks:
-            self._tasks[text] = bars.add_task(f"  {escape(text)}", total=total or None)
-        bars.update(self._tasks[text], completed=done, total=total or None)  # type: ignore[arg-type]
+        # What changes from call to call (matches, residual, the terms of the loss) stands behind a colon, beside one and the same bar.
+        name, _, figures = text.partition(": ")
+        if name not in self._tasks:
+            self._tasks[name] = bars.add_task(f"  {escape(name)}", total=total or None, figures="")
+        bars.update(self._tasks[name], completed=done, total=total or None, figures=escape(figures))  # type: ignore[arg-type]
 
     def _new_bars(self) -> Progress:
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-        columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+        columns = (
+            SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
+            TextColumn("[dim]{task.fields[figures]}"),
+        )  # fmt: skip
         return Progress(*columns, console=self.console, transient=True)
 
     def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

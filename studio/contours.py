@@ -34,6 +34,8 @@ CONTOUR_SRGB: Mapping[str, tuple[int, int, int]] = MappingProxyType(
 )
 """Colour of each kind of contour, sRGB; drawn in this order."""
 
+_KINDS = tuple(CONTOUR_SRGB)
+
 # Bridge and lower edge of the nose in MediaPipe's 478 points; its wings come from the occluding outline.
 _NOSE_LINES = ((168, 6, 197, 195, 5, 4), (129, 98, 97, 2, 326, 327, 358))
 
@@ -52,20 +54,15 @@ def head_contours(mesh: Mesh, camera: Camera, head: HeadModel, landmarks: Landma
     """The visible contours of a posed mesh (vertices in the head's order, world frame) in a camera.
 
     The occluding outline runs where the interpolated normal is perpendicular to the line of sight (Hertzmann and Zorin, 2000),
-    and is named by the region that it lies on. Lids are the rims of the skin at the eyes; lips and nose are landmarks' lines.
+    and is named by the part of the face that it lies on; lines between landmarks add the lips and the nose's lower edge.
     """
     normals = vertex_normals(mesh.vertices, mesh.triangles)
     depth = _depth_around(mesh, camera)
     found: dict[str, list[np.ndarray]] = {kind: [] for kind in CONTOUR_SRGB}
     segments, triangles = occluding_segments(mesh, normals, camera.position_world)
-    region = head.vertex_regions[mesh.triangles[triangles, 0]]
-    below_lips = mesh_below_lips(head)[mesh.triangles[triangles]].all(1)
-    is_ear, is_face = region == REGIONS.index("ears"), region == REGIONS.index("face")
-    found["ears"].append(segments[is_ear])
-    found["jaw"].append(segments[is_face & below_lips])
-    found["nose"].append(segments[is_face & ~below_lips & near_nose(head)[mesh.triangles[triangles]].any(1)])
-    found["outline"].append(segments[~is_ear & ~(is_face & (below_lips | near_nose(head)[mesh.triangles[triangles]].any(1)))])
-    found["lids"].append(lid_rims(mesh, head, normals, camera.position_world))
+    kinds = contour_kinds(head)[mesh.triangles[triangles, 0]]
+    for index, kind in enumerate(_KINDS):
+        found[kind].append(segments[kinds == index])
     for kind, lines in landmark_lines(mesh, head, landmarks, normals, camera.position_world).items():
         found[kind].append(lines)
     return [Contour(kind, _visible_px(np.concatenate(parts), camera, depth)) for kind, parts in found.items()]
@@ -105,19 +102,6 @@ def occluding_segments(mesh: Mesh, normals: np.ndarray, eye: np.ndarray) -> tupl
     return np.stack(ends, 1), chosen
 
 
-def lid_rims(mesh: Mesh, head: HeadModel, normals: np.ndarray, eye: np.ndarray) -> np.ndarray:
-    """(N, 2, 3) edges of the skin that only one skin triangle has, around the eyes, where the skin there faces the camera."""
-    skin = mesh.triangles[mesh.triangle_parts == PARTS.index("skin")]
-    sides = np.sort(np.concatenate([skin[:, [0, 1]], skin[:, [1, 2]], skin[:, [2, 0]]]), 1)
-    edges, counts = np.unique(sides, axis=0, return_counts=True)
-    rims = edges[counts == 1]
-    centres = head.eye_centres()
-    middle = head.vertices[rims].mean(1)
-    near = np.linalg.norm(middle[:, None] - centres[None], axis=2).min(1) < 0.026
-    rims = rims[near]
-    return mesh.vertices[rims].astype(np.float64)
-
-
 def landmark_lines(
     mesh: Mesh, head: HeadModel, landmarks: LandmarkEmbedding, normals: np.ndarray, eye: np.ndarray
 ) -> dict[str, np.ndarray]:
@@ -130,18 +114,27 @@ def landmark_lines(
     faces = np.einsum("lc,lc->l", normal, eye - points) > 0
     pairs = {"lips": [pair for line in mediapipe_face_edges() if line.part == "lips" for pair in line.pairs]}
     pairs["nose"] = [pair for line in _NOSE_LINES for pair in itertools.pairwise(line)]
-    return {kind: np.array([points[list(pair)] for pair in some if faces[list(pair)].all()]).reshape(-1, 2, 3) for kind, some in pairs.items()}
+    return {
+        kind: np.array([points[list(pair)] for pair in some if faces[list(pair)].all()]).reshape(-1, 2, 3) for kind, some in pairs.items()
+    }
 
 
-def mesh_below_lips(head: HeadModel) -> np.ndarray:
-    """(V,) bool: lower than 6 cm under the eyes on the average head, where the face's outline is the jaw's."""
-    return head.vertices[:, 1] < -0.06
+def contour_kinds(head: HeadModel) -> np.ndarray:
+    """(V,) index into CONTOUR_SRGB of an occluding contour through each vertex, by where it lies on the average head.
 
-
-def near_nose(head: HeadModel) -> np.ndarray:
-    """(V,) bool: within 25 mm of the middle plane, between eyes and lips, and in front of the eyes."""
+    Limits in metres from the midpoint of the eyes: lids within 2 cm of an eyeball's centre; nose and lips in the middle of the face;
+    the face's outline below them is the jaw's.
+    """
     x, y, z = head.vertices.T
-    return (np.abs(x) < 0.025) & (y < 0.0) & (y > -0.062) & (z > 0.005)
+    is_face = head.vertex_regions == REGIONS.index("face")
+    kinds = np.full(head.num_vertices, _KINDS.index("outline"))
+    kinds[head.vertex_regions == REGIONS.index("ears")] = _KINDS.index("ears")
+    kinds[is_face & (y < -0.055)] = _KINDS.index("jaw")
+    kinds[is_face & (np.abs(x) < 0.03) & (y < -0.055) & (y > -0.082) & (z > 0.0)] = _KINDS.index("lips")
+    kinds[is_face & (np.abs(x) < 0.025) & (y < 0.0) & (y > -0.055) & (z > 0.005)] = _KINDS.index("nose")
+    to_eye = np.linalg.norm(head.vertices[:, None] - head.eye_centres()[None], axis=2).min(1)
+    kinds[(head.vertex_parts == PARTS.index("skin")) & (to_eye < 0.02)] = _KINDS.index("lids")
+    return kinds
 
 
 def _depth_around(mesh: Mesh, camera: Camera) -> np.ndarray:

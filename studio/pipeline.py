@@ -21,7 +21,7 @@ from studio.doctor import git_commit, own_version, package_versions
 from studio.licences import run_parts
 from studio.run_lock import writing_into
 from studio.settings import RunSettings
-from studio.source import check_out_is_apart, hash_source
+from studio.source import check_out_is_apart, hash_sources
 from studio.stages import STAGES, Job, Stage
 from studio.staging import Staging, clear_leftover
 
@@ -45,22 +45,24 @@ class StageOutcome:
 
 
 def run_pipeline(
-    source: Path,
+    source: Path | Sequence[Path],
     out: Path,
     settings: RunSettings,
     *,
     cameras: Path | None = None,
+    resume: bool = True,
     force: Sequence[str] = (),
     only: Sequence[str] = (),
     reporter: Reporter | None = None,
     stages: Sequence[Stage] = STAGES,
     commercial: bool = False,
 ) -> list[StageOutcome]:
-    """Photos or a video in; everything else into `out`.
+    """Photos, videos, or several folders of them in; everything else into `out`.
 
     A stage whose stamp matches its settings and inputs is skipped, together with a line that says so; `force` names stages to run
     all the same, and `only` those to run at all. `cameras` makes the photos a calibrated rig. After an interruption the same call goes
-    on where it stopped. With `commercial` heads, detectors and models whose licences do not allow commercial use are refused.
+    on where it stopped; without `resume` a fit begins anew even so. With `commercial` heads, detectors and models whose licences do not
+    allow commercial use are refused.
 
     Raises LicenceError for these, InputError where the source or the output folder cannot be used, lie in each other's way, or another
     command is writing into the folder, RangeError for an unknown stage name, and whatever a stage raises; complete artefacts of
@@ -70,15 +72,19 @@ def run_pipeline(
     parts = run_parts(settings, out=out, only=only)
     if commercial:
         refuse_non_commercial(parts)
-    check_out_is_apart(source, out)
+    sources = [source] if isinstance(source, Path) else list(source)
+    for each in sources:
+        check_out_is_apart(each, out)
+    inputs = hash_sources(sources, cameras, settings.capture)
     for stage in stages:
-        stage.check(settings)
-    inputs = hash_source(source, cameras, settings.capture)
+        if not only or stage.name in only:
+            stage.check(settings)
     reporter = reporter or Reporter(quiet=True)
     out = open_out_folder(out)
     licences = {"commercial": commercial, "licences": parts}
     with writing_into(out):
-        record = _RunRecord(source.resolve(), out, settings, inputs, licences, cameras=cameras and cameras.resolve(), only=only)
+        resolved = [each.resolve() for each in sources]
+        record = _RunRecord(resolved, out, settings, inputs, licences, cameras=cameras and cameras.resolve(), only=only, resume=resume)
         return _run_stages(stages, record, set(force), only, reporter)
 
 
@@ -146,7 +152,9 @@ def _execute(stage: Stage, record: _RunRecord, key: str, read: dict[str, str], r
     started, clock = _utc_now(), time.monotonic()
     try:
         with reporter.stage(stage.name), PeakMemory() as memory:
-            job = Job(record.source, record.out, record.settings, reporter.progress, record.cameras)
+            first, *further = record.sources
+            resume = record.resume and not fresh
+            job = Job(first, record.out, record.settings, reporter.progress, record.cameras, tuple(further), resume)
             summary = stage.run(job, staging)
     except BaseException:
         if not staging.num_done:
@@ -199,7 +207,7 @@ class _RunRecord:
 
     def __init__(
         self,
-        source: Path,
+        sources: Sequence[Path],
         out: Path,
         settings: RunSettings,
         inputs: dict[str, str],
@@ -207,12 +215,15 @@ class _RunRecord:
         *,
         cameras: Path | None,
         only: Sequence[str],
+        resume: bool,
     ) -> None:
-        self.source, self.out, self.settings, self.inputs, self.cameras = source, out, settings, inputs, cameras
+        self.sources, self.resume = sources, resume
+        self.out, self.settings, self.inputs, self.cameras = out, settings, inputs, cameras
         self.outcomes: list[StageOutcome] = []
         self._whole = _record_of_whole_run(out) if only else None
         self._facts = {
-            "source": source,
+            "source": sources[0],
+            "further_sources": sources[1:],
             "cameras": cameras,
             "only": only,
             "started": _utc_now(),

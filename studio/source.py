@@ -13,21 +13,20 @@ TRUTH_FOLDER = "gt"
 """Ground truth lies here in a capture's folder; `evaluate` compares with it."""
 
 
-def hash_source(source: Path, cameras: Path | None, settings: CaptureSettings) -> dict[str, str]:
-    """SHA-256 by path relative to the source's folder, of all files that ingest and evaluation read.
+def hash_sources(sources: Sequence[Path], cameras: Path | None, settings: CaptureSettings) -> dict[str, str]:
+    """SHA-256 by path relative to the first source's folder, of all files that ingest and evaluation read.
 
-    Raises InputError where the source or the cameras file is not there, or where no picture is in it.
+    Raises InputError where a source or the cameras file is not there, or where no picture is in a source.
     """
-    from recon.ingest import capture_files
+    from recon.ingest import as_sources, capture_files
 
-    if not source.exists():
-        raise InputError(expected="a folder of photos, or a video file", got=f"no such path: {source}", do="check the path")
+    source = as_sources(sources)[0]
     if cameras is not None and not cameras.exists():
         raise InputError(expected="a cameras file", got=f"no such file: {cameras}", do="check the path given with --cameras")
     folder = source if source.is_dir() else source.parent
     truth = source / TRUTH_FOLDER
     truth_files = [path for path in sorted(truth.iterdir()) if path.is_file() and not path.name.startswith(".")] if truth.is_dir() else []
-    return hash_files((*capture_files(source, cameras=cameras, settings=settings), *truth_files), base=folder)
+    return hash_files((*capture_files(sources, cameras=cameras, settings=settings), *truth_files), base=folder)
 
 
 def check_out_is_apart(source: Path, out: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from assets.errors import ArtifactError, RangeError
+from recon.scale import scale_words
 from studio.artifacts import write_json
 from studio.capture_file import read_capture, write_capture
 from studio.demo import SAMPLE_FOLDER, SAMPLE_NOTE
@@ -39,6 +41,10 @@ class Job:
     progress: Progress
     cameras: Path | None = None
     """Cameras of a calibrated rig, where they do not lie beside the pictures."""
+    further_sources: tuple[Path, ...] = ()
+    """More folders of photos, photos and videos of the same person."""
+    resume: bool = True
+    """Whether a fit goes on after the last stage that an interrupted one finished."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,7 +71,7 @@ def run_capture(job: Job, staging: Staging) -> str:
     """Photos or video to capture.json."""
     import recon
 
-    capture = recon.load_capture(job.source, cameras=job.cameras, settings=job.settings.capture)
+    capture = recon.load_capture((job.source, *job.further_sources), cameras=job.cameras, settings=job.settings.capture)
     if job.source.resolve() == SAMPLE_FOLDER.resolve():
         capture = dataclasses.replace(capture, notes=(*capture.notes, SAMPLE_NOTE))
     write_capture(staging.folder / "capture.json", capture)
@@ -78,7 +84,11 @@ def run_fit(job: Job, staging: Staging) -> str:
     import recon
 
     capture = read_capture(job.out / "capture.json")
-    avatar = recon.fit(capture, job.settings.fit, progress=job.progress)
+    # Beside the staging folder, which goes where a stage ends early; another solve's finished stages are thrown away by their key.
+    checkpoints = job.out / ".stages" / "fit.checkpoints"
+    if not job.resume:
+        shutil.rmtree(checkpoints, ignore_errors=True)
+    avatar = recon.fit(capture, job.settings.fit, progress=job.progress, checkpoints=checkpoints)
     recon.save_avatar(staging.folder / "avatar", avatar)
     return avatar_line(avatar)
 
@@ -88,7 +98,8 @@ def avatar_line(avatar: Avatar) -> str:
     registered = [view for view in avatar.views if view.camera is not None]
     residuals = [view.residual_px for view in registered if np.isfinite(view.residual_px)]
     residual = f", landmarks met within {np.median(residuals):.1f} px (median)" if residuals else ""
-    return f"{len(registered)} of {len(avatar.views)} views registered{residual}"
+    scale = scale_words(avatar.scale, avatar.scale_error, avatar.scale_source)
+    return f"{len(registered)} of {len(avatar.views)} views registered{residual}, scale {scale}"
 
 
 def run_sweep(job: Job, staging: Staging) -> str:
@@ -274,6 +285,13 @@ def check_generate(settings: RunSettings) -> None:
         check_controlnet_folder(name)
 
 
+def check_fit_settings(settings: RunSettings) -> None:
+    """Raise for a head that is not installed, a FLAME file or licence that is none, or a distance that nobody has."""
+    from recon.fitting import check_fit
+
+    check_fit(settings.fit)
+
+
 def check_sweep(settings: RunSettings) -> None:
     """Raise for an expression that has no such name."""
     for name in settings.sweep.expressions:
@@ -286,7 +304,7 @@ def why_not_train(settings: RunSettings) -> str:
 
 STAGES: Sequence[Stage] = (
     Stage("capture", run_capture, lambda s: s.capture, reads_source=True),
-    Stage("fit", run_fit, lambda s: s.fit, ("capture",), ("capture.json",)),
+    Stage("fit", run_fit, lambda s: s.fit, ("capture",), ("capture.json",), check=check_fit_settings),
     Stage("sweep", run_sweep, lambda s: s.sweep, ("fit",), ("avatar",), check=check_sweep),
     Stage("render", run_render, lambda s: s.render, ("fit", "sweep"), ("avatar", "sweep.json")),
     Stage("control", run_control, lambda s: s.control, ("fit", "sweep"), ("avatar", "sweep.json")),

@@ -14,18 +14,21 @@ from studio.settings import RunSettings
 
 
 def run_and_summarise(
-    source: Path,
+    sources: Sequence[Path],
     out: Path,
     settings: RunSettings,
     reporter: Reporter,
     *,
     cameras: Path | None = None,
+    resume: bool = True,
     force: Sequence[str] = (),
     only: Sequence[str] = (),
     commercial: bool = False,
 ) -> None:
     """Run the pipeline, then print notes, artefacts and figures."""
-    outcomes = run_pipeline(source, out, settings, cameras=cameras, force=force, only=only, reporter=reporter, commercial=commercial)
+    outcomes = run_pipeline(
+        sources, out, settings, cameras=cameras, resume=resume, force=force, only=only, reporter=reporter, commercial=commercial
+    )
     print_notes(out, reporter)
     print_artefacts(out, outcomes, reporter)
     if (out / "evaluation.json").is_file() and not only:

@@ -114,6 +114,16 @@ def _load_flame(file: Path, licence: str | None) -> HeadModel:
     return load_flame(file, licence=licence)
 
 
+def check_licence_statement(name: str, licence: str | None) -> None:
+    """Raises RangeError where a user states the licence of a head that comes with its own: it would change nothing, unnoticed."""
+    if licence is not None and parse_head_name(name).file is None:
+        raise RangeError(
+            expected="a stated licence together with --head flame:PATH, whose file is the user's own",
+            got=f"the licence {licence!r} for the head {name!r}, whose licence is known",
+            do="leave out --head-licence, or name the FLAME file",
+        )
+
+
 def head_part(name: str, *, licence: str | None = None) -> LicencedPart:
     """Licence of a head by name, known without loading it; raises RangeError for an unknown name."""
     from assets.heads.listing import licence_of

@@ -5,6 +5,7 @@ from recon.rig.door import KNOWN_FORMATS as KNOWN_FORMATS
 from recon.rig.door import load_rig as load_rig
 from recon.rig.door import reread as reread
 from recon.rig.door import rig_files as rig_files
+from recon.rig.match import NoPictureError as NoPictureError
 from recon.rig.match import with_cameras as with_cameras
 from recon.rig.plain import save_cameras_json as save_cameras_json
 from recon.rig.records import CameraAxes as CameraAxes

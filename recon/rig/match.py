@@ -16,10 +16,11 @@ _NO_SKEW_PX = 1e-3
 
 
 def with_cameras(views: list[View], rig: Rig) -> tuple[list[View], list[str]]:
-    """Views with their camera of the rig, and notes; a view without one, or of another size, is `rejected` with the reason.
+    """Views with their camera of the rig, and notes; one of another size than its camera is `rejected` with the reason.
 
-    A view's camera has no skew: where the rig's has, it is part of the view's lens. Where the sizes show that the stored pixels were
-    calibrated, and EXIF turns them, the cameras are turned too. Raises InputError where no view gets a camera.
+    A picture or video frame that the rig has no camera for stays as it is: it goes in as a loose one. A view's camera has no skew:
+    where the rig's has, it is part of the view's lens. Where the sizes show that the stored pixels were calibrated, and EXIF turns
+    them, the cameras are turned too. Raises NoPictureError where no view gets a camera.
     """
     stored = any(_is_of_stored_pixels(view, rig.find(view.path)) for view in views if view.status == "ok" and view.frame_index is None)
     matched = [
@@ -28,16 +29,28 @@ def with_cameras(views: list[View], rig: Rig) -> tuple[list[View], list[str]]:
     ]
     if not any(view.camera is not None for view, _ in matched):
         lying = [view for view, entry in matched if entry is not None and _is_turned(view, entry)]
-        raise InputError(
+        raise NoPictureError(
             expected=f"pictures named in {rig.path}, such as {rig.cameras[0].image}",
-            got=f"{len(views)} pictures, the first {views[0].name}: {matched[0][0].reason or matched[0][0].status}",
+            got=f"{len(views)} pictures, the first {views[0].name}: {matched[0][0].reason or f'has no camera in {rig.path.name}'}",
             do=_TURNED if lying else "use the names of the pictures in the cameras file, at the size that was calibrated",
         )
     turned_notes = [TURNED_NOTE.format(rig.path.name)] if stored else []
     used = {entry.image for _, entry in matched if entry is not None}
     absent = [entry.image for entry in rig.cameras if entry.image not in used]
     notes = [f"{len(absent)} cameras of {rig.path.name} have no picture here (such as {absent[0]})"] if absent else []
+    loose = [view for view, entry in matched if entry is None and view.status == "ok"]
+    if loose:
+        notes.append(LOOSE_NOTE.format(len(loose), rig.path.name, loose[0].name))
     return [view for view, _ in matched], [*rig.notes, *notes, *turned_notes]
+
+
+class NoPictureError(InputError):
+    """A cameras file names none of the pictures."""
+
+
+LOOSE_NOTE = (
+    "{} pictures have no camera in {} and go in as loose ones (such as {}): pose, focal length and exposure of each are found in the solve."
+)
 
 
 _TURNED = (
@@ -62,7 +75,7 @@ def _with_camera(view: View, rig: Rig, turns: int) -> View:
         return view
     entry = rig.find(view.path) if view.frame_index is None else None
     if entry is None:
-        return dataclasses.replace(view, status="rejected", reason=f"has no camera in {rig.path.name}")
+        return view
     entry = _as_shown(entry, rig, turns)
     camera = entry.camera
     if (view.width, view.height) != (camera.width, camera.height):

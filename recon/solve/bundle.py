@@ -18,6 +18,7 @@ from recon.solve.normal_equations import NormalEquations
 from recon.solve.pictures import WorkingPicture
 from recon.solve.problem import Matches, Problem, add_matches, add_priors, displaced_mm, free_columns, shape_trust
 from recon.solve.residuals import SurfaceSamples, project, sample_surface
+from recon.solve.round_text import round_text
 from recon.solve.stages import DenseStage, LandmarkStage
 from recon.solve.state import HeadState
 from recon.solve.unwrap import Unwrapped, unwrap
@@ -252,5 +253,5 @@ def run_dense_stage(
             return state, report
         state, report = solve_matches(problem, state, stage, matches, views, views)
         if progress is not None:
-            progress(f"{stage.name}: {report.num_matches} matches, {report.median_residual_px:.2f} px", done + 1, stage.rounds)
+            progress(round_text(stage.name, report.num_matches, report.median_residual_px, report.cost), done + 1, stage.rounds)
     return state, report

@@ -90,7 +90,7 @@ def make_chart(head: HeadModel, texel_mm: float) -> FaceChart:
 
 
 def surround_charts(head: HeadModel, texel_mm: float) -> tuple[FaceChart, ...]:
-    """Scalp, neck and underside of the chin: a chart for each of SIDES, as seen from infinitely far away.
+    """Scalp, neck, ears and underside of the chin: a chart for each of SIDES, as seen from infinitely far away.
 
     The heads' own layouts cut these parts up and stretch them, so texels are laid out by parallel rays instead. What lies behind
     something else from every side (behind the ears) is on no chart.
@@ -105,10 +105,10 @@ def surround_charts(head: HeadModel, texel_mm: float) -> tuple[FaceChart, ...]:
 
 
 def surround_triangles(head: HeadModel) -> np.ndarray:
-    """(T,) indices of skin triangles on scalp and neck, with a margin of the face."""
+    """(T,) indices of skin triangles on scalp, neck and ears, with a margin of the face."""
     skin = head.vertex_parts == PARTS.index("skin")
     above_cut = head.vertices[:, 1] > head.vertices[:, 1].min() + CUT_M
-    wanted = skin & above_cut & np.isin(head.vertex_regions, (REGIONS.index("scalp"), REGIONS.index("neck")))
+    wanted = skin & above_cut & np.isin(head.vertex_regions, [REGIONS.index(region) for region in ("scalp", "neck", "ears")])
     face = np.flatnonzero(skin & (head.vertex_regions == REGIONS.index("face")))
     if wanted.any() and len(face):
         wanted[face[KDTree(head.vertices[wanted]).query(head.vertices[face])[0] < FACE_MARGIN_M]] = True

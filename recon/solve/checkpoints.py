@@ -39,7 +39,7 @@ class Checkpoints:
     def __init__(self, folder: Path, inputs: Any, settings: Any) -> None:
         self.folder = folder
         self._shared = {id(value): path for path, value in _walk(inputs, "")}
-        self._by_path = {path: value for path, value in _walk(inputs, "")}
+        self._by_path = dict(_walk(inputs, ""))
         self._key = digest((inputs, settings, _code_digest()))
         self._number = 0
         self.num_resumed = 0

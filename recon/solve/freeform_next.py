@@ -107,7 +107,9 @@ class OffsetSystem:
         bending = mean * (stage.width_m**2 * 2 * np.sqrt(3) / self._area) ** 2
         anchor = mean * (stage.width_m / FADE_M) ** 4
         size = len(self.vertices)
-        return sp.csc_matrix(bending * self._bending + anchor * sp.identity(size)), bending * self._bending_pull + anchor * self._anchor_pull
+        return sp.csc_matrix(
+            bending * self._bending + anchor * sp.identity(size)
+        ), bending * self._bending_pull + anchor * self._anchor_pull
 
 
 def _factor(matrix: sp.spmatrix) -> spl.SuperLU:

@@ -31,14 +31,19 @@ class OutlineTerm:
 def outline_term(problem: Problem, outline: Outline, weight: np.ndarray) -> OutlineTerm:
     """Sample what moves an outline's points; those of weight (N,) zero are left out."""
     used = np.flatnonzero(weight > 0)
-    samples = sample_surface(
-        outline.rim.corners[used], outline.rim.barycentric[used], problem.deformable.modes, problem.deformable.shapes
-    )
+    samples = sample_surface(outline.rim.corners[used], outline.rim.barycentric[used], problem.deformable.modes, problem.deformable.shapes)
     return OutlineTerm(outline.view, samples, outline.edge_px[used], outline.rim.normal_px[used], weight[used])
 
 
 def add_outline(
-    equations: NormalEquations, problem: Problem, state: HeadState, term: OutlineTerm, vertices: np.ndarray, *, weight: float, robust_px: float
+    equations: NormalEquations,
+    problem: Problem,
+    state: HeadState,
+    term: OutlineTerm,
+    vertices: np.ndarray,
+    *,
+    weight: float,
+    robust_px: float,
 ) -> np.ndarray:
     """Rim points of one view against the picture's edge, Cauchy loss; returns (N,) their residuals in px before the step.
 

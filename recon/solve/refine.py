@@ -10,8 +10,7 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from assets.drawn import drawn_triangles
-from recon.solve.bundle import Progress
-from recon.solve.chart import FaceChart, make_chart
+from recon.solve.chart import FaceChart
 from recon.solve.normal_equations import NormalEquations, cauchy_weight
 from recon.solve.pictures import WorkingPicture
 from recon.solve.problem import Problem, restfulness
@@ -22,8 +21,7 @@ from recon.solve.sweep import Heights, SweepLevel, SweptView, sweep
 from render import vertex_normals
 
 if TYPE_CHECKING:
-    from recon.solve.pipeline import Solution
-    from recon.solve.prepare import Prepared
+    pass
 
 # Views whose face is further from rest than this take no part: their skin lies where generic shapes put it.
 MIN_TRUST = 0.5
@@ -69,9 +67,7 @@ def sweep_calm(
 ) -> Swept:
     """Sweep the given views, each with its own expression and pose."""
     posed, triangles = problem.posed(state), drawn_triangles(problem.deformable.head)
-    views = [
-        SweptView(posed[v], state.camera_in_head(problem.views[v]), pictures[v].blurred(level.blur_px), t) for v, t in trust.items()
-    ]
+    views = [SweptView(posed[v], state.camera_in_head(problem.views[v]), pictures[v].blurred(level.blur_px), t) for v, t in trust.items()]
     heights = sweep(chart, views, triangles, problem.landmarks.points(problem.neutral(state)).mean(0), level)
     normals = chart.at_texels(vertex_normals(posed[max(trust, key=lambda v: trust[v])], triangles)).astype(np.float64)
     return Swept(chart, heights, normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-9), level)
@@ -105,9 +101,9 @@ def solve_modes(problem: Problem, state: HeadState, swept: Swept, *, stride: int
     noise = robust = None
     for iteration in range(ITERATIONS):
         residual = rows.residual[:, 0] - along @ step
-        robust = rows.robust if iteration else np.inf
         if iteration:
             noise = max(MIN_NOISE_M, 1.48 * float(np.median(np.abs(residual))))
+        robust = max(rows.robust, 2.0 * (noise or 0.0))
         weight = confidence * (cauchy_weight(residual, robust) if iteration else 1.0) / (noise or 3 * rows.robust) ** 2
         equations = NormalEquations(num + 7)
         equations.add_prior("shape prior", state.layout.modes, -(state.coeffs + step[:num]), 1.0 / np.sqrt(problem.shape_precision))
@@ -115,7 +111,9 @@ def solve_modes(problem: Problem, state: HeadState, swept: Swept, *, stride: int
         equations.add_prior("pose prior", np.arange(num + 1, num + 7), -step[num + 1 :], 0.1)
         equations.add_rows("heights", np.arange(num + 7), along, residual, weight / patches)
         for block in across:
-            equations.add_rows("sliding", state.layout.modes, block, -block @ step[:num], np.full(len(block), SLIDING_SD_M**-2 * 8 / patches))
+            equations.add_rows(
+                "sliding", state.layout.modes, block, -block @ step[:num], np.full(len(block), SLIDING_SD_M**-2 * 8 / patches)
+            )
         step = step + equations.solve(np.ones(num + 7, bool), damping=1e-9)
     return _moved(state, step, centre)
 

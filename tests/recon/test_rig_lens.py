@@ -18,7 +18,7 @@ from recon.lens import LensModel, check_lens, distort, distorted_px, undistort_p
 from recon.rig import save_cameras_json, write_colmap
 from render.camera import Camera
 from studio.capture_file import read_capture, write_capture
-from studio.source import hash_source
+from studio.source import hash_sources
 from tests.recon.rig_writers import FLIP_YZ, brown, metashape_xml, opencv_yaml, realityscan_csv, some_points, transforms_json, truths
 
 CAMERA = Camera(K=np.array([[310.0, 0, 208.5], [0, 302.0, 141.25], [0, 0, 1]]), T_cam_world=np.eye(4), width=400, height=300)
@@ -161,7 +161,7 @@ def test_every_format_gives_one_capture_its_cameras(folder, tmp_path):
 
 def test_a_folder_of_cameras_is_hashed_file_by_file_and_the_capture_survives_its_file(folder, tmp_path):
     path = cameras_files(tmp_path)["COLMAP text"]
-    assert {"cameras.txt", "images.txt"} <= {Path(name).name for name in hash_source(folder, path, CaptureSettings())}
+    assert {"cameras.txt", "images.txt"} <= {Path(name).name for name in hash_sources([folder], path, CaptureSettings())}
     capture = load_capture(folder, cameras=path, settings=CaptureSettings(cameras_axes="opengl", cameras_unit="cm"))
     lens = dataclasses.replace(capture.views[0], lens="fisheye", distortion=(0.1, 0.2, 0.3, 0.4))
     capture = dataclasses.replace(capture, views=(lens, *capture.views[1:]))

@@ -14,7 +14,7 @@ from assets.errors import ArtifactError, InputError, RangeError
 from studio.artifacts import changed_since, hash_files, plain, read_json, read_stamp, write_json
 from studio.pipeline import run_pipeline
 from studio.settings import RunSettings, SweepSettings
-from studio.source import hash_source
+from studio.source import hash_sources
 from studio.stages import Job, Stage
 from studio.staging import Staging
 
@@ -372,7 +372,7 @@ def test_an_unreadable_photo_is_hashed_as_such_and_does_not_stop_the_run(source:
         return whole(path)
 
     monkeypatch.setattr(artifacts, "sha256_of", refused)
-    assert hash_source(source, None, RunSettings().capture) == {"a.jpg": "unreadable", "b.jpg": hashlib.sha256(b"good").hexdigest()}
+    assert hash_sources([source], None, RunSettings().capture) == {"a.jpg": "unreadable", "b.jpg": hashlib.sha256(b"good").hexdigest()}
     assert hash_files([source / "gone.jpg"], base=source) == {"gone.jpg": "unreadable"}
 
 

@@ -1,0 +1,114 @@
+"""The measures that recovery tests and benchmarks rest on: right on cases worked out by hand."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from scipy.spatial.transform import Rotation
+
+from assets import load_head
+from benchmarks.geometry import keys_of
+from benchmarks.geometry_captures import Case, arkit_weights, frame_truths
+from benchmarks.geometry_photos import even_photos, seen_yaw_deg
+from benchmarks.geometry_rows import Row, rotation_errors_deg, weights_correlation
+from benchmarks.geometry_scores import score_mesh
+from benchmarks.stand_in_people import make_person
+from benchmarks.stand_in_shots import camera_at, loose_shots, rig_shots
+from benchmarks.stand_in_specs import PEOPLE, Dent, PersonSpec, mirrored
+from recon.export.ply import write_ply
+
+
+def _turn(degrees: float, axis: str = "y") -> np.ndarray:
+    return Rotation.from_euler(axis, degrees, degrees=True).as_matrix()
+
+
+def test_rotation_errors_are_those_left_after_one_turn_of_the_head_frame_even_where_one_pose_is_wrong():
+    truth = [_turn(yaw) @ _turn(yaw / 7, "x") for yaw in (-60, -25, 0, 31, 70)]
+    common = _turn(13, "z") @ _turn(4, "x")
+    found = [pose @ common for pose in truth]
+    found[3] = _turn(20) @ found[3]
+    angles = rotation_errors_deg(list(zip(found, truth, strict=True)))
+    assert angles[[0, 1, 2, 4]] == pytest.approx(np.zeros(4), abs=0.05)
+    assert angles[3] == pytest.approx(20, abs=0.05)
+
+
+def test_weights_correlation_looks_only_at_shapes_in_play():
+    # jawOpen is in play and follows; browDownLeft never exceeds a tenth, so that its noise does not count.
+    truth = [{"jawOpen": 0.8, "browDownLeft": 0.05}, {"jawOpen": 0.2}, {"mouthPucker": 0.6}]
+    found = [{"jawOpen": 0.4, "browDownLeft": 0.9}, {"jawOpen": 0.1}, {"mouthPucker": 0.3}]
+    assert weights_correlation(list(zip(found, truth, strict=True))) == pytest.approx(1.0)
+    swapped = [found[1], found[0], found[2]]
+    assert weights_correlation(list(zip(swapped, truth, strict=True))) < 0.8
+
+
+def test_ict_weights_are_read_under_arkits_names():
+    given = {"mouthSmile_L": 0.5, "browInnerUp_L": 0.2, "browInnerUp_R": 0.6, "PupilDilate_L": 1.0, "jawOpen": 0.3}
+    assert arkit_weights(given) == pytest.approx({"mouthSmileLeft": 0.5, "browInnerUp": 0.4, "jawOpen": 0.3})
+
+
+def test_photos_are_chosen_from_the_front_outwards():
+    yaws = [-80, -60, -38, -20, 1, 22, 41, 63, 79]
+    assert even_photos(yaws, 1) == [4]
+    assert even_photos(yaws, 2) == [2, 6]
+    assert [yaws[index] for index in even_photos(yaws, 3)] == [-60, 1, 63]
+    assert even_photos(yaws, 9) == list(range(9))
+
+
+def test_yaw_of_a_camera_has_the_sign_of_the_heads_turn():
+    assert seen_yaw_deg(camera_at(37, -5, 0.7, 500, (300, 400)).T_cam_world) == pytest.approx(37, abs=3)
+
+
+def test_frames_truth_takes_the_head_along_in_its_world(tmp_path):
+    T_cam_world, T_world_head = np.eye(4), np.eye(4)
+    T_cam_world[2, 3], T_world_head[0, 3] = 0.7, 0.1
+    camera = {"K": np.diag([900.0, 900, 1]).tolist(), "world_to_camera": T_cam_world.tolist()}
+    frame = {"file": "images/a.jpg", "expression": "smile", "expression_coefficients": {"jawOpen": 0.2}, "camera": camera}
+    (tmp_path / "gt").mkdir()
+    (tmp_path / "gt" / "frames.json").write_text(json.dumps({"frames": [frame | {"T_world_head": T_world_head.tolist()}]}))
+    truth = frame_truths(Case("x", tmp_path, tmp_path / "images", None))["a.jpg"]
+    assert truth.T_cam_head[:3, 3] == pytest.approx([0.1, 0, 0.7])
+
+
+def test_score_of_a_mesh_moved_by_a_millimetre_is_that_millimetre_where_nothing_is_aligned(tmp_path):
+    head = load_head()
+    skin = head.triangles[head.triangle_parts == 1]
+    (tmp_path / "gt").mkdir()
+    write_ply(tmp_path / "gt" / "neutral.ply", head.vertices, skin, comment="truth")
+    front = np.flatnonzero((head.vertices[:, 2] > 0.01) & (np.abs(head.vertices[:, 0]) < 0.02) & (head.vertices[:, 1] > 0.02))
+    np.savez(tmp_path / "gt" / "face_mask.npz", face=front)
+    moved = head.vertices + [0, 0, 1e-3]
+    unaligned, aligned = (score_mesh(tmp_path, moved, skin, align=align) for align in ("none", "rigid"))
+    # The forehead looks along +Z, to within its slope.
+    assert 0.8 < unaligned["face"].median_mm < 1.0 and aligned["face"].median_mm < 0.05
+    assert unaligned["head"].median_mm < unaligned["face"].median_mm
+
+
+def test_json_has_the_full_fits_figures_under_the_captures_own_name_and_leaves_out_what_is_unknown():
+    row = Row("studio-a", "ict", "full", 0.12, 0.2, 0.5, rotation_deg=0.2)
+    keys = keys_of(row)
+    assert keys["studio-a.ict.median_mm"] == keys["studio-a.ict.full.median_mm"] == 0.12
+    assert keys["studio-a.ict.rotation_deg"] == 0.2 and "studio-a.ict.focal_error" not in keys
+    assert "studio-a.ict.median_mm" not in keys_of(Row("studio-a", "ict", "average", 1.1, 1.2, 3.0))
+
+
+def test_stand_ins_oddities_lie_where_their_specs_say_and_lids_and_lips_are_left_alone():
+    plain = PersonSpec("anny", seed=3, relief_mm=0.0)
+    odd = PersonSpec("anny", seed=3, relief_mm=0.0, dents=mirrored((Dent((40, -40, 8), (8, 8, 12), (0, 0, -3.0)),)))
+    shift_mm = 1e3 * (make_person(odd).offsets - make_person(plain).offsets)
+    deepest = make_person(odd).atlas_mm[np.argmin(shift_mm[:, 2])]
+    # The surface passes the place of the dent at some distance.
+    assert -3.01 < shift_mm.min() < -2.2 and np.abs(deepest - (-40, -40, 8)).max() < 9
+    about_eye = np.linalg.norm(make_person(odd).atlas_mm - (31.3, 0, 0), axis=1) < 17
+    assert np.abs(shift_mm[about_eye]).max() < 1e-6
+
+
+def test_stand_ins_shots_are_the_same_every_time_and_no_two_people_share_them():
+    first, again, other = (loose_shots(PEOPLE[name].seed) for name in ("ict-odd", "ict-odd", "hairy"))
+    assert all(np.array_equal(a.camera.T_cam_world, b.camera.T_cam_world) for a, b in zip(first, again, strict=True))
+    assert not np.array_equal(first[0].camera.T_cam_world, other[0].camera.T_cam_world)
+    neutral = [shot for shot in rig_shots(41) if shot.expression == "neutral"]
+    assert len(neutral) == 11 and len(rig_shots(41)) == 29
+    # The rig's world is not the head frame, and the head moves between expressions.
+    assert np.abs(neutral[0].T_world_head - rig_shots(41)[-1].T_world_head).max() > 1e-3
