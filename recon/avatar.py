@@ -16,6 +16,7 @@ from assets.head_model import HeadModel
 from assets.landmarks import LandmarkEmbedding
 from assets.posing import personal_deltas, pose_vertices
 from recon.capture import ViewStatus
+from recon.uncertainty import Uncertainty
 from render.camera import Camera
 from render.head_pose import head_pose_matrix
 from render.mesh import Mesh
@@ -80,6 +81,8 @@ class Avatar:
     """Standard deviation of the size over the size; None where the scale is relative or its error unknown."""
     scale_source: str = ""
     """What gave a metric scale, in words: "the rig's cameras", or the distances that were stated; "" where nothing did."""
+    uncertainty: Uncertainty | None = None
+    """How far the neutral's surface may be off, by vertex and by area; None for avatars that were not fitted with it."""
 
     @functools.cached_property
     def neutral(self) -> np.ndarray:

@@ -123,6 +123,8 @@ class Detection:
     """Median disagreement of the landmarks between the crops that were averaged, pixels; nan where one pass stands alone."""
     detector: str = "bundled"
     """Which mesh found them: "bundled" or "tasks" (recon/face_mesh.py)."""
+    other_landmarks_px: tuple[np.ndarray, ...] = ()
+    """(478, 2) float32 each, of the picture's other faces that are large enough to be the person's, the largest first."""
 
     @property
     def box_px(self) -> tuple[float, float, float, float]:

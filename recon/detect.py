@@ -21,7 +21,7 @@ from recon.sharpness import MIN_FINE_DETAIL, face_grey, fine_detail
 Progress = Callable[[str, int, int], None]
 
 __all__ = [
-    "CROP_SIDE_PX", "NUM_LANDMARKS", "SCHEME", "DetectSettings", "FoundFace", "detect", "detect_capture", "find_faces",
+    "CROP_SIDE_PX", "NUM_LANDMARKS", "SCHEME", "DetectSettings", "FoundFace", "detect", "detect_capture", "find_faces", "refined_landmarks",
     "why_not_mediapipe",
 ]  # fmt: skip
 
@@ -98,7 +98,19 @@ def detect(view: View, image: np.ndarray, settings: DetectSettings = DetectSetti
         return None
     face = faces[0] if np.isfinite(faces[0].jitter_px) else _refined(image, faces[0], task_for(settings.detector)) or faces[0]
     points = face.landmarks[:, :2].astype(np.float32)
-    return Detection(view.name, SCHEME, points, num_faces=len(faces), jitter_px=face.jitter_px, detector=settings.detector)
+    others = [other.landmarks[:, :2].astype(np.float32) for other in faces[1:]]
+    others = tuple(points for points in others if np.ptp(points, axis=0).max() >= settings.min_face_px)
+    return Detection(view.name, SCHEME, points, len(faces), face.jitter_px, settings.detector, others)
+
+
+def refined_landmarks(image: np.ndarray, landmarks_px: np.ndarray, settings: DetectSettings = DetectSettings()) -> tuple[np.ndarray, float]:
+    """Landmarks (478, 2) float32 of a face found before, averaged over crops, and their disagreement in pixels.
+
+    Where fewer than three crops show the face again, the landmarks are returned as they came, with nan.
+    """
+    face = FoundFace(np.column_stack([landmarks_px, np.zeros(len(landmarks_px))]).astype(np.float64))
+    refined = _refined(image, face, task_for(settings.detector)) or face
+    return refined.landmarks[:, :2].astype(np.float32), refined.jitter_px
 
 
 def find_faces(image: np.ndarray, settings: DetectSettings = DetectSettings()) -> list[FoundFace]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -15,6 +15,7 @@ from assets.heads import check_licence_statement, load_head
 from assets.landmarks import LandmarkEmbedding, load_embedding
 from recon.avatar import Avatar, FittedView
 from recon.capture import Capture, View
+from recon.chosen_faces import choose_faces
 from recon.detect import DetectSettings, detect_capture
 from recon.face_mesh import DetectorName, task_for
 from recon.ingest import ONE_PHOTO_NOTE, read_view
@@ -35,6 +36,7 @@ from recon.solve.conventions import scaled_pose
 from recon.solve.pipeline import Solution, solve
 from recon.solve.prepare import Prepared, prepare
 from recon.solve.rig_size import rig_size_sd, scaled_view, sized_by_head
+from recon.solve.uncertainty import with_uncertainty
 from render import DEFAULT_LIGHT
 
 Progress = Callable[[str, int, int], None]
@@ -109,12 +111,16 @@ def fit(
     head = load_head(settings.head, licence=settings.head_licence)
     embedding, model = load_embedding(head), load_detector_model(head, settings.detector)
     capture, detections = detect_capture(capture, settings=DetectSettings(detector=settings.detector), progress=progress)
+    capture, detections = choose_faces(
+        capture, detections, head, embedding, model, read_view, settings=DetectSettings(detector=settings.detector), progress=progress
+    )
     views = _usable_views(capture, set(detections), settings)
     prepared = prepare(views, detections, head, embedding, read_view, shape_precision=1.0, detector_model=model)
     if prepared.is_rig and capture.scale == "relative":
         capture, prepared = sized_by_head(capture, prepared)
     kept = None if checkpoints is None else Checkpoints(checkpoints, prepared, settings)
     solution = solve(prepared, settings.preset, settings.use_dense, settings.free_form, progress, kept)
+    solution = with_uncertainty(solution, prepared, use_dense=settings.use_dense, progress=progress)
     avatar = assemble(capture, prepared, solution, embedding, settings)
     avatar = _with_texture(avatar, capture, progress) if settings.texture else avatar
     if kept is not None:
@@ -148,6 +154,8 @@ def assemble(capture: Capture, prepared: Prepared, solution: Solution, embedding
     coeffs = state.coeffs[: problem.deformable.num_identity].astype(np.float32)
     in_world = views_in_world(prepared, solution.registered)
     size = _head_size(capture, prepared, solution, neutral, embedding, settings)
+    # Views of one instant share one array.
+    corrections = {i: (size.factor * c).astype(np.float32) for i, c in (solution.corrections or {}).items()}
     rest = np.eye(4)
     if in_world:
         rest = scaled_pose(T_world_recentred(state, resting_instant(prepared, state, solution.registered), middle), size.factor)
@@ -166,11 +174,12 @@ def assemble(capture: Capture, prepared: Prepared, solution: Solution, embedding
         albedo_srgb=np.full((512, 512, 3), 160, np.uint8),
         confidence=np.zeros((512, 512), np.uint8),
         light=DEFAULT_LIGHT,
-        views=tuple(_fitted_view(view, prepared, solution, middle, size.factor, rest) for view in capture.views),
+        views=tuple(_fitted_view(view, prepared, solution, middle, size.factor, rest, corrections) for view in capture.views),
         notes=tuple(notes),
         expression_scale=size.factor,
         scale_error=size.relative_sd,
         scale_source=size.source,
+        uncertainty=None if solution.uncertainty is None else solution.uncertainty.resized(size.factor),
     )
 
 
@@ -196,7 +205,15 @@ def _head_size(
     return size_by_distances(stated, head, neutral, embedding, num_views) if stated else HeadSize()
 
 
-def _fitted_view(view: View, prepared: Prepared, solution: Solution, middle: np.ndarray, size: float, rest: np.ndarray) -> FittedView:
+def _fitted_view(
+    view: View,
+    prepared: Prepared,
+    solution: Solution,
+    middle: np.ndarray,
+    size: float,
+    rest: np.ndarray,
+    corrections: Mapping[int, np.ndarray],
+) -> FittedView:
     names = [used.name for used in prepared.views]
     index = names.index(view.name) if view.name in names else None
     if index is None or index not in solution.registered:
@@ -223,6 +240,7 @@ def _fitted_view(view: View, prepared: Prepared, solution: Solution, middle: np.
         yaw_deg=pose_seen_by(T_cam_head)[0],
         pitch_deg=pose_seen_by(T_cam_head)[1],
         roll_deg=pose_seen_by(T_cam_head)[2],
+        correction=corrections.get(solve_view.instant),
     )
 
 

@@ -19,6 +19,7 @@ from assets.head_model import HeadModel
 from assets.landmarks import LandmarkEmbedding
 from recon.avatar import Avatar, FittedView
 from recon.stored_head import check_stored_head, load_stored_head, stored_head_record
+from recon.uncertainty import Uncertainty
 from render.camera import Camera
 from render.sweep import Light
 
@@ -138,7 +139,10 @@ def _corrections(avatar: Avatar) -> list[np.ndarray]:
 
 def _tensors(avatar: Avatar) -> dict[str, np.ndarray]:
     corrections = _corrections(avatar)
-    return ({"corrections": np.stack(corrections)} if corrections else {}) | {
+    extra = {"corrections": np.stack(corrections)} if corrections else {}
+    if avatar.uncertainty is not None:
+        extra["uncertainty.vertex_sd_mm"] = avatar.uncertainty.vertex_sd_mm
+    return extra | {
         "identity_coeffs": avatar.identity_coeffs,
         "offsets": avatar.offsets,
         "T_world_head": avatar.T_world_head,
@@ -158,6 +162,7 @@ def _record(avatar: Avatar) -> dict[str, Any]:
         "scale": avatar.scale,
         "scale_error": avatar.scale_error,
         "scale_source": avatar.scale_source,
+        "region_sd_mm": None if avatar.uncertainty is None else {k: float(v) for k, v in avatar.uncertainty.region_sd_mm.items()},
         "expression_scale": float(avatar.expression_scale),
         "landmarks": {"scheme": avatar.landmarks.scheme, "topology_hash": avatar.landmarks.topology_hash},
         "views": [_view_record(view, [id(correction) for correction in _corrections(avatar)]) for view in avatar.views],
@@ -229,6 +234,8 @@ def _avatar(head: HeadModel, record: Mapping[str, Any], tensors: Mapping[str, np
         barycentric=tensors["landmarks.barycentric"],
         spread_mm=tensors["landmarks.spread_mm"],
     )
+    # Views of one instant share one array, as they did when they were saved.
+    corrections = list(tensors.get("corrections", ()))
     return Avatar(
         head=head,
         identity_coeffs=tensors["identity_coeffs"],
@@ -239,13 +246,22 @@ def _avatar(head: HeadModel, record: Mapping[str, Any], tensors: Mapping[str, np
         albedo_srgb=albedo,
         confidence=seen,
         light=Light(tensors["light.sh_linear"]),
-        views=tuple(_view(view, list(tensors.get("corrections", ()))) for view in record["views"]),
+        views=tuple(_view(view, corrections) for view in record["views"]),
         notes=tuple(record["notes"]),
         # Avatars saved before the field was there were all posed with the blendshapes as they are.
         expression_scale=_positive("expression_scale", record.get("expression_scale", 1.0)),
         scale_error=None if record.get("scale_error") is None else _positive("scale_error", record["scale_error"]),
         scale_source=str(record.get("scale_source", "")),
+        uncertainty=_uncertainty(record, tensors),
     )
+
+
+def _uncertainty(record: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> Uncertainty | None:
+    """None for avatars that were saved without it."""
+    if record.get("region_sd_mm") is None:
+        return None
+    by_region = {str(name): _positive(f"region_sd_mm {name}", sd) for name, sd in record["region_sd_mm"].items()}
+    return Uncertainty(tensors["uncertainty.vertex_sd_mm"], by_region)
 
 
 def _positive(name: str, value: Any) -> float:
@@ -294,6 +310,8 @@ def _check_shapes(avatar: Avatar, folder: Path) -> None:
         "confidence": (avatar.albedo_srgb.shape[:2], avatar.confidence),
     }
     expected |= {f"correction {k}": ((avatar.head.num_vertices, 3), array) for k, array in enumerate(_corrections(avatar))}
+    if avatar.uncertainty is not None:
+        expected["uncertainty.vertex_sd_mm"] = ((avatar.head.num_vertices,), avatar.uncertainty.vertex_sd_mm)
     for name, (shape, array) in expected.items():
         if array.shape != shape:
             raise ArtifactError(expected=f"{name} of shape {shape}", got=f"shape {array.shape} in {folder}", do=_REFIT)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from types import MappingProxyType
 
 import numpy as np
 
@@ -31,17 +30,21 @@ class Uncertainty:
     region_sd_mm: Mapping[str, float]
     """Median over the skin of each of AREAS that the head has."""
 
+    def resized(self, factor: float) -> Uncertainty:
+        """That of a head that was multiplied as a whole."""
+        return Uncertainty((factor * self.vertex_sd_mm).astype(np.float32), {name: factor * sd for name, sd in self.region_sd_mm.items()})
 
-def area_medians(head: HeadModel, vertex_sd_mm: np.ndarray) -> Mapping[str, float]:
+
+def area_medians(head: HeadModel, vertex_sd_mm: np.ndarray) -> dict[str, float]:
     """Median of a value per vertex (V,) over each named area of the skin, by name; areas without vertices are left out."""
     areas = vertex_areas(head)
     found = {name: vertex_sd_mm[areas == index] for index, name in enumerate(AREAS) if index}
-    return MappingProxyType({name: float(np.median(values)) for name, values in found.items() if len(values)})
+    return {name: float(np.median(values)) for name, values in found.items() if len(values)}
 
 
 def vertex_areas(head: HeadModel) -> np.ndarray:
     """(V,) int index into AREAS, by where each vertex lies on the average head (metres from the midpoint of the eyes)."""
-    x, y, z = head.vertices.T
+    x, y, _ = head.vertices.T
     skin = head.vertex_parts == PARTS.index("skin")
     region = {name: skin & (head.vertex_regions == REGIONS.index(name)) for name in ("face", "ears", "scalp", "neck")}
     areas = np.zeros(head.num_vertices, int)

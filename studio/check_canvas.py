@@ -89,6 +89,11 @@ class Canvas:
             draw.rounded_rectangle((0, 0, size - 1, size - 1), radius=10 * LARGE, fill=255)
         self._image.paste(small, (round((x - side / 2) * LARGE), round((y - side / 2) * LARGE)), mask)
 
+    def paste(self, rgb: np.ndarray, x: float, y: float) -> None:
+        """A picture (H, W, 3) uint8 with its upper left corner at (x, y), pixel for pixel."""
+        large = Image.fromarray(rgb).resize((rgb.shape[1] * LARGE, rgb.shape[0] * LARGE), Image.Resampling.NEAREST)
+        self._image.paste(large, (round(x) * LARGE, round(y) * LARGE))
+
     def wash(self, strength: np.ndarray, x: float, y: float, width: float, height: float, colour: RGB) -> None:
         """Lay a colour over a rectangle, as strongly as (H, W) in [0, 1] says; smooth between its cells."""
         size = (round(width * LARGE), round(height * LARGE))

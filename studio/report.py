@@ -17,9 +17,13 @@ from render.sweep import Frame, Sweep
 from studio import report_text
 from studio.artifacts import plain, read_json, read_stamp
 from studio.capture_file import read_capture
-from studio.charts import expression_charts, line_chart, yaw_chart
+from studio.charts import expression_charts, line_chart
 from studio.doctor import own_version, package_versions
-from studio.report_pictures import MAX_SHOWN_VIEWS, Picture, read_small, strip, texture_pictures, view_pictures
+from studio.heat import draw_heat_map
+from studio.overlays import legend, write_overlays
+from studio.pictures import save_picture
+from studio.report_coverage import coverage_section
+from studio.report_pictures import MAX_SHOWN_VIEWS, Picture, embed, read_small, strip, texture_pictures, view_pictures
 from studio.settings import RunSettings
 
 TEMPLATE = "report.html.jinja"
@@ -76,7 +80,8 @@ def write_report(
 ) -> Path:
     """Read the artefacts of an output folder and write the page to `path`; whatever stage has not run is left out of it.
 
-    The page's first row of pictures goes beside it as strip.jpg.
+    Beside it go its first row of pictures as strip.jpg, the map of uncertainty as uncertainty.png, and overlays.html with the folder
+    overlays: the fitted mesh over every photo at full size.
 
     Raises ArtifactError where capture.json, the avatar or the sweep are absent or broken.
     """
@@ -91,6 +96,9 @@ def write_report(
     sheets = sweep_sheets(out, avatar, sweep, settings, with_frames=bool(frames_record)) if sweep else []
     charts, unseen = expression_charts([view.weights for view in avatar.views])
     hero = hero_pictures(out, avatar, capture, sweep, with_frames=bool(frames_record))
+    covered = coverage_section(avatar, capture)
+    heat = None if avatar.uncertainty is None else draw_heat_map(avatar, avatar.uncertainty)
+    overlays = write_overlays(path.parent, avatar, capture, progress=progress)
     page = _render_page(
         title=capture.source.name,
         lead=report_text.lead(capture, avatar),
@@ -100,7 +108,11 @@ def write_report(
         statements=[Line(*item) for item in report_text.statements(out, capture, avatar, settings, frames_record)],
         views=views,
         hidden_views=sum(bool(row.status == "ok" and not row.pictures) for row in views),
-        yaw_chart=yaw_chart([(view.name, view.yaw_deg, view.status) for view in avatar.views]),
+        legend=legend(),
+        num_overlays=len(overlays),
+        coverage=covered,
+        heat=None if heat is None else embed(heat, "how far the surface may be off, from three sides", lossless=True),
+        heat_text=report_text.uncertainty(avatar),
         expression_charts=charts,
         coverage_text=report_text.coverage(avatar, unseen),
         sheets=sheets,
@@ -117,6 +129,8 @@ def write_report(
     )
     if hero:
         write_bytes(path.with_name("strip.jpg"), strip(hero))
+    if heat is not None:
+        save_picture(path.with_name("uncertainty.png"), heat)
     return write_bytes(path, page.encode())
 
 
@@ -132,7 +146,8 @@ def view_rows(avatar: Avatar, capture: Capture, progress: Callable[[str, int, in
     """One row a picture, in the capture's order; pictures that never reached the solve keep the status from ingest."""
     fitted = {view.name: view for view in avatar.views}
     rows: list[ViewRow] = []
-    longest_px = 480 if len(fitted) <= 16 else 360
+    # Twice the size on the page, for fine displays; larger captures are shown smaller, which bounds the page.
+    longest_px = 720 if len(fitted) <= 20 else 540
     for index, taken in enumerate(capture.views):
         view = fitted.get(taken.name) or FittedView(taken.name, taken.status, taken.reason, None, None, {}, np.nan, np.nan, np.nan, np.nan)
         shown = view_pictures(avatar, capture, view, longest_px=longest_px) if sum(bool(r.pictures) for r in rows) < MAX_SHOWN_VIEWS else []

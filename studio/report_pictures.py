@@ -16,7 +16,11 @@ from assets.errors import ReconError
 from recon.avatar import Avatar, FittedView
 from recon.capture import Capture, View
 from render.camera import Camera
+from studio.contours import draw_contours, head_contours
 from studio.wireframe import draw_wireframe
+
+MESH_OPACITY = 0.32
+"""Of the thin mesh under the contours."""
 
 JPEG_QUALITY = 84
 MAX_SHOWN_VIEWS = 40
@@ -67,8 +71,16 @@ def view_pictures(avatar: Avatar, capture: Capture, view: FittedView, *, longest
         return [embed(image, f"photo {view.name}", longest_px=longest_px)]
     box = face_box(avatar, view, image.shape[1], image.shape[0], aspect=aspect)
     photo, camera = crop_and_shrink(image, view.camera, box, longest_px)
-    overlay = draw_wireframe(photo, avatar.pose_view(view), camera)
+    overlay = draw_overlay(photo, avatar, view, camera)
     return [embed(photo, f"photo {view.name}"), embed(overlay, f"fitted mesh over {view.name}")]
+
+
+def draw_overlay(photo: np.ndarray, avatar: Avatar, view: FittedView, camera: Camera) -> np.ndarray:
+    """(H, W, 3) uint8 sRGB: the photo with the fitted mesh thin and its contours thick; `camera` has the photo's size."""
+    mesh = avatar.pose_view(view)
+    width_px = max(1.5, 0.0022 * max(photo.shape[:2]))
+    contours = head_contours(mesh, camera, avatar.head, avatar.landmarks)
+    return draw_contours(draw_wireframe(photo, mesh, camera, opacity=MESH_OPACITY), contours, width_px=width_px)
 
 
 def read_photo_or_none(view: View | None) -> np.ndarray | None:

@@ -34,6 +34,10 @@ DIFFUSION_PARTS: tuple[tuple[str, str], ...] = (
 )
 
 
+GUESSED_SD_MM = 3.0
+"""From this spread on an area is said to be guessed: the average head alone is known better in the face."""
+
+
 def number(value: float | None, digits: int) -> str:
     """A number with fixed digits and a real minus sign, a dash where it is unknown."""
     if value is None or not math.isfinite(value):
@@ -99,16 +103,30 @@ def texture_sentence(settings: RunSettings) -> str:
     return "Baked from the pictures, with one light for all; what no picture saw is filled in and marked in the confidence map."
 
 
+def uncertainty(avatar: Avatar) -> str:
+    """What the map of uncertainty says in words: the best and the worst known areas of the face, and what to do."""
+    if avatar.uncertainty is None:
+        return ""
+    face = {name: sd for name, sd in avatar.uncertainty.region_sd_mm.items() if name not in ("scalp", "neck", "ears")}
+    if not face:
+        return ""
+    best, worst = min(face, key=lambda name: face[name]), max(face, key=lambda name: face[name])
+    text = f"Of the face, {best} is known best ({_millimetres(face[best])}) and {worst} least ({_millimetres(face[worst])})."
+    guessed = [name for name, sd in avatar.uncertainty.region_sd_mm.items() if sd > GUESSED_SD_MM]
+    return text + (f" Red is guessed from the average head: {', '.join(guessed)}." if guessed else "")
+
+
+def _millimetres(sd_mm: float) -> str:
+    return f"± {sd_mm:.1f} mm" if sd_mm >= 1 else f"± {sd_mm:.2f} mm"
+
+
 def coverage(avatar: Avatar, unseen: Sequence[str]) -> str:
-    """Where pictures are missing, and which shapes no picture showed."""
+    """The widest gap between the pictures, and which shapes no picture showed."""
     yaws = sorted(view.yaw_deg for view in avatar.views if np.isfinite(view.yaw_deg))
     gaps = [(high - low, low, high) for low, high in itertools.pairwise(yaws)]
     ends = [(yaws[0] + 90, -90.0, yaws[0]), (90 - yaws[-1], yaws[-1], 90.0)] if yaws else []
     widest = max([*gaps, *ends], default=(180.0, -90.0, 90.0))
-    middle = (widest[1] + widest[2]) / 2
-    text = f"The widest gap is {widest[0]:.0f}°, between {number(widest[1], 0)}° and {number(widest[2], 0)}°."
-    if widest[0] > 25:
-        text += f" The picture that would help most is one at about {number(middle, 0)}°."
+    text = f"The widest gap in yaw is {widest[0]:.0f}°, between {number(widest[1], 0)}° and {number(widest[2], 0)}°."
     return text + (f" Expression shapes that no picture shows above 0.05 ({len(unseen)}): {', '.join(unseen)}." if unseen else "")
 
 

@@ -141,10 +141,10 @@ def report(folder: Path, reporter: Reporter) -> None:
     reporter.say(f"open {path.resolve()}")
 
 
-def export(avatar_path: Path, out: Path, frame: Literal["head", "world"], reporter: Reporter) -> None:
-    """Write one mesh file."""
+def export(avatar_path: Path, out: Path, frame: Literal["head", "world"], reporter: Reporter, *, with_uncertainty: bool = False) -> None:
+    """Write one mesh file; a PLY may carry the uncertainty as colours."""
     import recon
 
     avatar = find_avatar(avatar_path)
-    recon.export_mesh(avatar, out, frame=frame)
+    recon.export_mesh(avatar, out, frame=frame, with_uncertainty=with_uncertainty)
     reporter.say(f"{out}: {avatar.head.num_vertices} vertices, metres, {frame} frame, scale {avatar.scale}")

@@ -27,6 +27,7 @@ def export_mesh(
     weights: Mapping[str, float] | None = None,
     with_blendshapes: bool = True,
     view: str | None = None,
+    with_uncertainty: bool = False,
 ) -> Path:
     """Write the avatar's mesh (skin, eyes, teeth, tongue as they are) in metres, +Y up and +Z front in the head frame.
 
@@ -39,6 +40,7 @@ def export_mesh(
             its base and carries them as the default weights of its morph targets.
         with_blendshapes: GLB only, write the 52 ARKit shapes as morph targets.
         view: name of a picture of the capture: the mesh as fitted to it, correction included and baked in, without morph targets.
+        with_uncertainty: PLY only, colour each vertex by how far the surface may be off there (recon/uncertainty.py).
 
     Returns the path. OBJ and PLY keep the head's vertex order. Files are written beside and renamed. Raises InputError for
     another suffix, a frame that does not exist or a folder that cannot be written, RangeError for an unknown weight,
@@ -49,6 +51,11 @@ def export_mesh(
         raise InputError(expected=f"a mesh file ending in {', '.join(FORMATS)}", got=str(path), do="choose one of these endings")
     if frame not in ("head", "world"):
         raise InputError(expected='frame "head" or "world"', got=repr(frame), do="choose one of the two")
+    if with_uncertainty and (avatar.uncertainty is None or path.suffix.lower() != ".ply"):
+        got = "an avatar without it" if avatar.uncertainty is None else str(path)
+        raise InputError(
+            expected="an avatar with its uncertainty, and a PLY to write it into", got=got, do="fit again, and end the file's name in .ply"
+        )
     mesh = avatar.mesh(weights, frame, view=view)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -59,7 +66,8 @@ def export_mesh(
             elif path.suffix.lower() == ".obj":
                 write_obj(beside, mesh, avatar.albedo_srgb, comment=describe(avatar, frame))
             else:
-                write_ply(beside, mesh.vertices, mesh.triangles, comment=describe(avatar, frame))
+                spread = avatar.uncertainty if with_uncertainty else None
+                write_ply(beside, mesh.vertices, mesh.triangles, comment=describe(avatar, frame), uncertainty=spread)
             for written in sorted(Path(scratch).iterdir(), key=lambda file: file.name == path.name):
                 os.replace(written, path.parent / written.name)
     except OSError as error:

@@ -11,12 +11,12 @@ import numpy as np
 
 from assets.drawn import drawn_triangles
 from recon.solve.chart import FaceChart
-from recon.solve.expression_prior import add_expression_prior, with_rest
+from recon.solve.expression_prior import add_expression_prior, add_gentle_prior, with_rest
 from recon.solve.flow import MAX_ANGLE_DEG, MIN_ANGLE_DEG, FlowMatches, match_pair, neighbour_pairs, viewing_angles_deg
 from recon.solve.landmark_bias import add_landmarks
 from recon.solve.normal_equations import NormalEquations
 from recon.solve.pictures import WorkingPicture
-from recon.solve.problem import Matches, Problem, add_matches, add_priors, displaced_mm, free_columns, shape_trust
+from recon.solve.problem import Matches, Problem, add_matches, add_priors, displaced_mm, free_columns, restfulness, shape_trust
 from recon.solve.residuals import SurfaceSamples, project, sample_surface
 from recon.solve.round_text import round_text
 from recon.solve.stages import DenseStage, LandmarkStage
@@ -62,9 +62,9 @@ def solve_landmarks(problem: Problem, state: HeadState, stage: LandmarkStage, vi
     for _ in range(stage.steps):
         equations = NormalEquations(state.layout.size)
         add_priors(equations, problem, state, views)
-        add_expression_prior(equations, problem, state, instants)
+        add_gentle_prior(equations, state, instants)
         add_landmarks(equations, problem, state, views, problem.posed(state), weight=1.0, contour_weight=0.0)
-        state = with_rest(problem, state.moved(equations.solve(mask)), instants)
+        state = state.moved(equations.solve(mask))
     return state
 
 
@@ -191,15 +191,16 @@ def solve_matches(
 ) -> tuple[HeadState, RoundReport]:
     """Gauss-Newton steps on one round's matches, with the landmark term of the given views."""
     mask = free_columns(state.layout, stage.free, {problem.views[v].instant for v in free_views})
-    instants, column = sorted({problem.views[v].instant for v in views}), {v: k for k, v in enumerate(views)}
-    view_instants = [problem.views[v].instant for v in views]
-    trusts = [shape_trust(displaced_mm(m.samples, state.weights[view_instants]), (column[m.view_a], column[m.view_b])) for m in matches]
+    instants, trusts = sorted({problem.views[v].instant for v in views}), _trusts(problem, state, stage, matches, views)
     triangles, lengths, equations = problem.deformable.head.triangles, [], NormalEquations(state.layout.size)
     belief = 1.0
     for _ in range(stage.steps):
         equations = NormalEquations(state.layout.size)
         add_priors(equations, problem, state, views)
-        add_expression_prior(equations, problem, state, instants)
+        if stage.sparse_expressions:
+            add_expression_prior(equations, problem, state, instants)
+        else:
+            add_gentle_prior(equations, state, instants)
         posed = problem.posed(state)
         posed_by_instant = {view.instant: vertices for view, vertices in zip(problem.views, posed, strict=True)}
         normals_by_instant = {instant: vertex_normals(vertices, triangles) for instant, vertices in posed_by_instant.items()}
@@ -212,22 +213,34 @@ def solve_matches(
                 pair,
                 posed,
                 normals,
-                weight=belief * stage.match_weight,
+                weight=belief * stage.match_weight * trust,
                 robust_px=stage.robust_px,
-                shape_trust=trust,
+                shape_trust=shape,
             )
-            for pair, trust in zip(matches, trusts, strict=True)
+            for pair, (trust, shape) in zip(matches, trusts, strict=True)
         ]
         add_landmarks(equations, problem, state, views, posed, weight=stage.landmark_weight, contour_weight=stage.contour_weight)
         belief = evidence(float(np.median(np.concatenate(lengths))))
         state = state.moved(equations.solve(mask, damping=DENSE_DAMPING))
-        if "expression" in stage.free:
+        if stage.sparse_expressions and "expression" in stage.free:
             state = with_rest(problem, state, instants)
     per_view = np.zeros(len(problem.views), int)
     for pair in matches:
         per_view[[pair.view_a, pair.view_b]] += len(pair.px_a)
     residual = float(np.median(np.concatenate(lengths))) if lengths else float("nan")
     return state, RoundReport(stage.name, len(matches), sum(map(len, lengths)), residual, equations.cost, per_view)
+
+
+def _trusts(
+    problem: Problem, state: HeadState, stage: DenseStage, matches: list[Matches], views: list[int]
+) -> list[tuple[float, np.ndarray | None]]:
+    """Per pair of views how far its matches are believed at all, and (N,) each of them for the shape of the head at rest."""
+    solved = [problem.views[v] for v in views]
+    if not stage.sparse_expressions:
+        calm = dict(zip(views, restfulness(state, solved), strict=True))
+        return [(min(calm[m.view_a], calm[m.view_b]), None) for m in matches]
+    weights, column = state.weights[[view.instant for view in solved]], {v: k for k, v in enumerate(views)}
+    return [(1.0, shape_trust(displaced_mm(m.samples, weights), (column[m.view_a], column[m.view_b]))) for m in matches]
 
 
 def evidence(median_residual_px: float) -> float:
@@ -243,15 +256,19 @@ def run_dense_stage(
     pictures: list[WorkingPicture],
     views: list[int],
     progress: Progress | None = None,
+    weigh: Callable[[list[Matches]], list[Matches]] = list,
 ) -> tuple[HeadState, RoundReport]:
-    """All rounds of one stage; raises DegenerateGeometryError where the system is singular. Without matches the state stays."""
+    """All rounds of one stage; raises DegenerateGeometryError where the system is singular. Without matches the state stays.
+
+    `weigh` may change the weights of each round's matches: what is no skin is believed less.
+    """
     grid = StrideSamples(problem, chart, stage.stride)
     report = RoundReport(stage.name, 0, 0, float("nan"), {}, np.zeros(len(problem.views), int))
     for done in range(stage.rounds):
         matches = find_matches(problem, state, chart, grid, stage, pictures, views)
         if not matches:
             return state, report
-        state, report = solve_matches(problem, state, stage, matches, views, views)
+        state, report = solve_matches(problem, state, stage, weigh(matches), views, views)
         if progress is not None:
             progress(round_text(stage.name, report.num_matches, report.median_residual_px, report.cost), done + 1, stage.rounds)
     return state, report

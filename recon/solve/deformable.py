@@ -38,7 +38,7 @@ class DeformableHead:
     offsets: np.ndarray
     """(V, 3) float32, metres: free-form displacement of the neutral; zero until that stage."""
     surround: np.ndarray | None = None
-    """(V, 3) float32, metres: how scalp, neck and ears are moved beyond the modes, zero on the face; None: not at all."""
+    """(V, 3) float32, metres: how scalp and neck are moved beyond the modes, zero on face and ears; None: not at all."""
 
     def neutral(self, coeffs: np.ndarray, log_scale: float) -> np.ndarray:
         """(V, 3) float32 head at rest."""

@@ -24,10 +24,12 @@ LIVELINESS = 1.5
 """An instant's scale as a multiple of its mean weight; the maximum-likelihood scale of a Laplace distribution is the mean itself."""
 WEIGHT_OUTSIDE_SD = 0.2
 """Standard deviation of the part of a weight outside [0, 1]: no face can be there, but a generic shape may have to."""
-REST_SD = 0.3
+REST_SD = 0.15
 """Standard deviation between people of the resting face along each expression shape."""
 MOVING_AT_REST = ("eyeBlink", "eyeLook")
 """Shapes that no face has at rest: eyes look somewhere in every picture, and lids that hang are looked at as lids."""
+GENTLE_SD, GENTLE_OUTSIDE_SD = 0.15, 0.03
+"""Standard deviations of a weight and of its part outside [0, 1] in the first stages."""
 _ROUNDS = 30
 
 
@@ -72,6 +74,15 @@ def resting_totals(totals: np.ndarray, sd: np.ndarray, scales: np.ndarray) -> np
         wanted = (inside * totals + outside * (totals - np.clip(weights, 0, 1))).sum(0)
         rest = np.where(sd > 0, wanted / ((inside + outside).sum(0) + anchor), 0.0)
     return rest
+
+
+def add_gentle_prior(equations: NormalEquations, state: HeadState, instants: list[int]) -> None:
+    """Weights of the given instants near zero and inside [0, 1], for as long as the head itself is not yet right."""
+    for instant in instants:
+        weights, columns = state.weights[instant], state.layout.weights(instant)
+        equations.add_prior("expression prior", columns, -weights, GENTLE_SD)
+        outside = (weights < 0) | (weights > 1)
+        equations.add_prior("expression range", columns[outside], (np.clip(weights, 0, 1) - weights)[outside], GENTLE_OUTSIDE_SD)
 
 
 def add_expression_prior(equations: NormalEquations, problem: Problem, state: HeadState, instants: list[int]) -> None:

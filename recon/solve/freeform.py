@@ -1,8 +1,9 @@
-"""Free-form: per-vertex offsets of the neutral that no basis spans, from the last matches under a Laplacian."""
+"""Free-form: per-vertex offsets of the neutral that no basis spans, from what was measured on the skin, under a Laplacian."""
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 import scipy.sparse as sp
@@ -11,103 +12,141 @@ from scipy.spatial import KDTree
 
 from assets.head_model import PARTS, REGIONS, HeadModel
 from recon.solve.normal_equations import cauchy_weight
-from recon.solve.problem import Matches, Problem, restfulness
-from recon.solve.residuals import match_rows, project
-from recon.solve.state import HeadState
+from recon.solve.surface_rows import SurfaceRows
 from render import vertex_normals
 
-REFERENCE_AREA_M2 = 20.8e-6
-"""Skin of the face per vertex on the mesh that the stage's numbers were chosen on, the default head."""
+FADE_M = 0.03
+"""Over this distance offsets fade to zero where nothing is measured."""
 
 
 @dataclasses.dataclass(frozen=True)
 class FreeFormStage:
-    """How stiff the offsets are and how far a match is believed."""
+    """How stiff the offsets are and how far a measurement is believed."""
 
-    stiffness: float = 3.0
-    """Weight of the squared Laplacian (per squared metre of bending) against one well seen match per vertex, on the default head."""
-    anchor: float = 3e-3
-    """Weight of the squared offset itself, likewise: where nothing is seen the offsets fade."""
-    robust_px: float = 0.7
-    """Scale of the Cauchy loss, after a first plain least-squares solve."""
+    width_m: float = 0.0032
+    """Dents of this width (one over their wave number) are followed by half; wider ones more, narrower ones less."""
     iterations: int = 5
+    """One of plain least squares, the rest with the Cauchy loss."""
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class PointRows:
-    """Linearised matches by the surface point alone (cameras and expressions held)."""
-
-    corners: np.ndarray
-    """(N, 3) vertex indices."""
-    barycentric: np.ndarray
-    """(N, 3)."""
-    d_point: np.ndarray
-    """(N, 2, 3) px/m."""
-    residual: np.ndarray
-    """(N, 2) px, observed minus predicted."""
-    weight: np.ndarray
-    """(N,) in [0, 1]."""
-
-
-def point_rows(problem: Problem, state: HeadState, matches: list[Matches]) -> PointRows:
-    """The matches' residuals and their derivative by the surface point."""
-    posed, triangles = problem.posed(state), problem.deformable.head.triangles
-    normals = {v: vertex_normals(posed[v], triangles) for v in sorted({m.view_a for m in matches})}
-    calm, parts = restfulness(state, problem.views), []
-    for m in matches:
-        a = project(m.samples.points(posed[m.view_a]), state, problem.views[m.view_a])
-        b = project(m.samples.points(posed[m.view_b]), state, problem.views[m.view_b])
-        normal = m.samples.points(normals[m.view_a])
-        rows = match_rows(m.px_a, m.px_b, a, b, normal / np.linalg.norm(normal, axis=1, keepdims=True))
-        d_point = rows.rows_a @ a.d_point + rows.rows_b @ b.d_point
-        parts.append((m.samples.corners, m.samples.barycentric, d_point, rows.residual, m.weight * min(calm[m.view_a], calm[m.view_b])))
-    return PointRows(*(np.concatenate(column) for column in zip(*parts, strict=True)))
-
-
-def solve_offsets(head: HeadModel, rows: PointRows, present: np.ndarray, stage: FreeFormStage) -> np.ndarray:
+def solve_offsets(head: HeadModel, rows: Sequence[SurfaceRows], present: np.ndarray, stage: FreeFormStage) -> np.ndarray:
     """Total offsets (V, 3) float32 that explain the residuals under smoothness, starting from the present ones (V, 3).
 
     First plain least squares, then Cauchy: robust weights at once would throw out the coherent 2-4 mm regions that matter
     (brow, nose wings, chin). Confidence is clipped at its median, so that strong texture does not buy out smoothness elsewhere.
     """
-    num_vertices, n = head.num_vertices, len(rows.weight)
-    index = (rows.corners[:, None, :, None] * 3 + np.arange(3)).repeat(2, 1).reshape(-1)
-    values = (rows.d_point[:, :, None, :] * rows.barycentric[:, None, :, None]).reshape(-1)
-    jacobian = sp.csr_matrix((values, (np.repeat(np.arange(2 * n), 9), index)), shape=(2 * n, 3 * num_vertices))
-    confidence = np.minimum(rows.weight, np.median(rows.weight))
-    confidence = confidence / confidence.mean()
-    # One well seen match informs a vertex by about (px/m)^2; stiffness is stated against that and the matches per vertex.
-    information = float((rows.d_point**2).sum(2).mean()) * max(1.0, n / len(np.unique(rows.corners)))
-    stiff = _stiffness(head, information * stage.stiffness * bending_factor(head), information * stage.anchor)
-    offsets = present.astype(np.float64).reshape(-1)
-    target = rows.residual.reshape(-1) + jacobian @ offsets
-    for iteration in range(stage.iterations):
-        length = np.linalg.norm((target - jacobian @ offsets).reshape(-1, 2), axis=1)
-        weight = confidence if iteration == 0 else confidence * cauchy_weight(length, stage.robust_px)
-        offsets = _solve(jacobian, np.repeat(weight, 2), target, stiff, offsets)
-    return _carry_along(head, offsets.reshape(-1, 3).astype(np.float32))
+    system = OffsetSystem(head, rows, present)
+    offsets = np.zeros((head.num_vertices, 3))
+    offsets[system.vertices] = system.solve(stage)
+    return _carry_along(head, offsets.astype(np.float32))
 
 
-def bending_factor(head: HeadModel) -> float:
-    """What the stiffness has to be multiplied by on this mesh so that a dent of one width bends as hard on each.
+class OffsetSystem:
+    """The measurements on one head as a sparse least-squares problem in the heights of its skin vertices over where they are.
 
-    For edges of length h the Laplacian of one and the same dent falls with h^2, so the sum of its squares over all vertices falls
-    with h^2, and matches per vertex, against which stiffness is stated, with h^2 once more: without this a mesh four times as
-    dense would be sixteen times as soft and follow the matches' noise.
+    Neither matches nor heights say how skin slides in its own plane, so each vertex moves along its normal alone: one unknown a
+    vertex, and small direct factorisations in place of long iterations. Smoothness is that of the total offsets as vectors.
     """
+
+    def __init__(self, head: HeadModel, rows: Sequence[SurfaceRows], present: np.ndarray) -> None:
+        self.vertices = np.flatnonzero(head.vertex_parts == PARTS.index("skin"))
+        number = np.full(head.num_vertices, -1)
+        number[self.vertices] = np.arange(len(self.vertices))
+        triangles = number[head.triangles]
+        laplacian = uniform_laplacian(triangles[(triangles >= 0).all(1)], len(self.vertices))
+        self.start = present.astype(np.float64)[self.vertices]
+        self.normals = vertex_normals(head.vertices + present, head.triangles)[self.vertices].astype(np.float64)
+        self._area = skin_area_per_vertex_m2(head)
+        along = sp.vstack([sp.diags(self.normals[:, c]) for c in range(3)])
+        bending = sp.block_diag([laplacian.T @ laplacian] * 3)
+        self._bending, self._bending_pull = sp.csc_matrix(along.T @ bending @ along), along.T @ (bending @ self.start.T.reshape(-1))
+        self._anchor_pull = (self.normals * self.start).sum(1)
+        self._rows = [r for r in rows if len(r.weight)]
+        self._jacobians = [_jacobian(r, number, self.normals) for r in self._rows]
+        self._targets = [r.residual.reshape(-1) for r in self._rows]
+        self._confidence = [np.minimum(r.weight, np.median(r.weight)) for r in self._rows]
+
+    @property
+    def num_rows(self) -> int:
+        """How many measurements there are."""
+        return sum(len(rows.weight) for rows in self._rows)
+
+    def loss(self, offsets: np.ndarray) -> float:
+        """Mean Cauchy loss of the measurements at total offsets (S, 3) of the skin vertices, each weighted by its confidence."""
+        heights, total, weight = ((offsets - self.start) * self.normals).sum(1), 0.0, 0.0
+        for rows, jacobian, target, confidence in zip(self._rows, self._jacobians, self._targets, self._confidence, strict=True):
+            length = np.linalg.norm((target - jacobian @ heights).reshape(rows.residual.shape), axis=1)
+            total += float(confidence @ np.log1p((length / rows.robust) ** 2))
+            weight += float(confidence.sum())
+        return total / max(weight, 1e-30)
+
+    def solve(self, stage: FreeFormStage) -> np.ndarray:
+        """(S, 3) float64 total offsets of the skin vertices."""
+        heights, weights = np.zeros(len(self.vertices)), self._confidence
+        stiff = None
+        for iteration in range(stage.iterations):
+            if iteration > 0:
+                weights = self._robust(heights)
+            data, right = self._normal(weights)
+            if stiff is None:
+                stiff, pull = self._stiffness(data, stage)
+            heights = _factor(data + stiff).solve(right - pull)
+        return self.start + heights[:, None] * self.normals
+
+    def _robust(self, heights: np.ndarray) -> list[np.ndarray]:
+        out = []
+        for rows, jacobian, target, confidence in zip(self._rows, self._jacobians, self._targets, self._confidence, strict=True):
+            length = np.linalg.norm((target - jacobian @ heights).reshape(rows.residual.shape), axis=1)
+            out.append(confidence * cauchy_weight(length, rows.robust))
+        return out
+
+    def _normal(self, weights: list[np.ndarray]) -> tuple[sp.csc_matrix, np.ndarray]:
+        size = len(self.vertices)
+        matrix, right = sp.csc_matrix((size, size)), np.zeros(size)
+        for rows, jacobian, target, weight in zip(self._rows, self._jacobians, self._targets, weights, strict=True):
+            each = np.repeat(weight / rows.noise**2, rows.residual.shape[1])
+            scaled = sp.diags(each) @ jacobian
+            matrix = matrix + jacobian.T @ scaled
+            right += scaled.T @ target
+        return sp.csc_matrix(matrix), right
+
+    def _stiffness(self, data: sp.csc_matrix, stage: FreeFormStage) -> tuple[sp.csc_matrix, np.ndarray]:
+        """(S, S) bending of offsets over the mesh plus a pull to zero, against the mean information of a measured vertex; its pull (S,).
+
+        The uniform Laplacian of a field with wave number k is k^2 a / (2 sqrt 3) times the field on a mesh of area a per vertex.
+        """
+        information = data.diagonal()
+        seen = information > 0
+        mean = float(information[seen].mean()) if seen.any() else 1.0
+        bending = mean * (stage.width_m**2 * 2 * np.sqrt(3) / self._area) ** 2
+        anchor = mean * (stage.width_m / FADE_M) ** 4
+        size = len(self.vertices)
+        return sp.csc_matrix(
+            bending * self._bending + anchor * sp.identity(size)
+        ), bending * self._bending_pull + anchor * self._anchor_pull
+
+
+def _factor(matrix: sp.spmatrix) -> spl.SuperLU:
+    return spl.splu(sp.csc_matrix(matrix), permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True})
+
+
+def _jacobian(rows: SurfaceRows, number: np.ndarray, normals: np.ndarray) -> sp.csr_matrix:
+    """(N R, S) derivative of the residuals by the heights of vertices; corners that are not skin are held."""
+    corners, (count, residuals) = number[rows.corners], rows.residual.shape
+    barycentric = np.where(corners >= 0, rows.barycentric, 0.0)
+    index = np.maximum(corners, 0)
+    values = np.einsum("nrc,nkc,nk->nrk", rows.d_point, normals[index], barycentric)
+    where = (np.repeat(np.arange(count * residuals), 3), np.repeat(index, residuals, axis=0).reshape(-1))
+    return sp.csr_matrix((values.reshape(-1), where), shape=(count * residuals, len(normals)))
+
+
+def skin_area_per_vertex_m2(head: HeadModel) -> float:
+    """Area of the face's skin over the number of its vertices; of all triangles where the head has no face."""
     is_face = (head.vertex_regions == REGIONS.index("face"))[head.triangles].all(1) & (head.triangle_parts == PARTS.index("skin"))
-    corners = head.vertices[head.triangles[is_face]].astype(np.float64)
-    area_m2 = 0.5 * np.linalg.norm(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1).sum()
-    if area_m2 == 0:
-        return 1.0
-    return float((REFERENCE_AREA_M2 * len(np.unique(head.triangles[is_face])) / area_m2) ** 2)
-
-
-def _stiffness(head: HeadModel, bending: float, anchor: float) -> sp.csr_matrix:
-    """(3V, 3V): bending of offsets over the mesh plus a pull to zero."""
-    laplacian = uniform_laplacian(head.triangles, head.num_vertices)
-    one = bending * (laplacian.T @ laplacian) + anchor * sp.identity(head.num_vertices)
-    return sp.csr_matrix(sp.kron(one, sp.identity(3)))
+    chosen = head.triangles[is_face] if is_face.any() else head.triangles
+    corners = head.vertices[chosen].astype(np.float64)
+    area = 0.5 * np.linalg.norm(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1).sum()
+    return float(area / len(np.unique(chosen)))
 
 
 def uniform_laplacian(triangles: np.ndarray, num_vertices: int) -> sp.csr_matrix:
@@ -119,13 +158,6 @@ def uniform_laplacian(triangles: np.ndarray, num_vertices: int) -> sp.csr_matrix
     degree = np.asarray(adjacency.sum(1)).ravel()
     inverse = sp.diags(1.0 / np.maximum(degree, 1.0))
     return sp.csr_matrix(sp.diags((degree > 0).astype(float)) - inverse @ adjacency)
-
-
-def _solve(jacobian: sp.csr_matrix, weight: np.ndarray, target: np.ndarray, stiff: sp.csr_matrix, start: np.ndarray) -> np.ndarray:
-    matrix = (jacobian.T @ sp.diags(weight) @ jacobian + stiff).tocsr()
-    right = jacobian.T @ (weight * target)
-    solution, _ = spl.cg(matrix, right, x0=start, rtol=1e-5, maxiter=400, M=sp.diags(1.0 / matrix.diagonal()))
-    return solution
 
 
 def _carry_along(head: HeadModel, offsets: np.ndarray) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from functools import partial
 from typing import Literal
 
@@ -23,15 +24,19 @@ from recon.solve.bundle import (
 from recon.solve.chart import FaceChart, make_chart
 from recon.solve.checkpoints import Checkpoints, step
 from recon.solve.conventions import check_rig
-from recon.solve.freeform import FreeFormStage, point_rows, solve_offsets
+from recon.solve.corrections import correct_instants
 from recon.solve.prepare import Prepared
 from recon.solve.problem import Problem
+from recon.solve.refine import refine_free_form, refine_modes
 from recon.solve.register import Features, find_features, register
 from recon.solve.rejection import BAD_CAPTURE_SHARE, misfitting_views
 from recon.solve.stages import FAST, FULL, LANDMARKS, MIDDLE, MIN_FREE_FORM_SPAN_DEG, DenseStage, tempered
 from recon.solve.start import Start, empty_state, start_loose, start_rig
 from recon.solve.state import HeadState
 from recon.solve.strangers import find_strangers
+from recon.solve.surround import fit_surround
+from recon.solve.unlike_skin import SkinMap, map_skin
+from recon.uncertainty import Uncertainty
 
 TOO_FEW_FEATURES = "rejected: no face detected, and too few features agree with the other views"
 NARROW_SPAN_NOTE = (
@@ -64,6 +69,12 @@ class Solution:
     notes: tuple[str, ...] = ()
     strangers: frozenset[int] = frozenset()
     """Rejected views that show another person and are not to be registered."""
+    skin: SkinMap | None = None
+    """Where the pictures show this person's skin, and where hair, a beard, glasses or cloth; None where pictures were not matched."""
+    uncertainty: Uncertainty | None = None
+    """Spread of the surface, which recon/solve/uncertainty.py adds after the last stage."""
+    corrections: Mapping[int, np.ndarray] | None = None
+    """By instant (V, 3) float32 metres, head frame: what generic shapes miss of a lively face, on top of neutral and weights."""
 
 
 def solve(
@@ -89,9 +100,12 @@ def solve(
     span_deg = view_span_deg(solution.problem, solution.state, solution.registered)
     if span_deg < MIN_FREE_FORM_SPAN_DEG:
         return dataclasses.replace(solution, notes=(*solution.notes, NARROW_SPAN_NOTE.format(span_deg)))
+    solution = step(checkpoints, "sweep", partial(refine_modes, solution, prepared, progress))
     if not free_form:
         return solution
-    return step(checkpoints, "free-form", partial(_free_form, solution, prepared, tempered(stages[-1], span_deg), progress))
+    solution = step(checkpoints, "surround", partial(_surround, solution, prepared, progress))
+    solution = step(checkpoints, "free-form", partial(_free_form, solution, prepared, tempered(stages[-1], span_deg), progress))
+    return step(checkpoints, "expressions", partial(correct_instants, solution, prepared, MIDDLE, progress))
 
 
 def _landmarks_only(prepared: Prepared, progress: Progress | None) -> Solution:
@@ -157,8 +171,19 @@ def _misfits(prepared: Prepared, state: HeadState, views: list[int]) -> dict[int
 def _dense(solution: Solution, prepared: Prepared, stage: DenseStage, progress: Progress | None) -> Solution:
     chart = make_chart(solution.problem.deformable.head, stage.texel_mm)
     stage = tempered(stage, view_span_deg(solution.problem, solution.state, solution.registered))
-    state, report = run_dense_stage(solution.problem, solution.state, chart, stage, prepared.pictures, solution.registered, progress)
-    return dataclasses.replace(solution, state=state, reports=(*solution.reports, report))
+    weigh = list if solution.skin is None else solution.skin.trusted
+    state, report = run_dense_stage(solution.problem, solution.state, chart, stage, prepared.pictures, solution.registered, progress, weigh)
+    # By now the mesh lies on the face to a few pixels, so its colours tell skin from what is not; later stages heed that.
+    skin = solution.skin or map_skin(solution.problem, state, prepared.pictures, solution.registered)
+    return dataclasses.replace(solution, state=state, reports=(*solution.reports, report), skin=skin)
+
+
+def _surround(solution: Solution, prepared: Prepared, progress: Progress | None) -> Solution:
+    """Scalp and neck from matches and silhouettes, the face held."""
+    pictures, views = prepared.pictures, solution.registered
+    skin = map_skin(solution.problem, solution.state, pictures, views)
+    problem = fit_surround(solution.problem, solution.state, pictures, views, skin, progress=progress)
+    return dataclasses.replace(solution, problem=problem, skin=skin)
 
 
 def _without_strangers(solution: Solution, prepared: Prepared, coarse: DenseStage, progress: Progress | None) -> Solution:
@@ -251,19 +276,11 @@ def _confirm(
 
 
 def _free_form(solution: Solution, prepared: Prepared, stage: DenseStage, progress: Progress | None) -> Solution:
-    """Offsets from the finest matches, twice, with poses and expressions settling in between."""
+    """What is skin, by the matches of the present mesh, then offsets from what was measured on it."""
     problem, state, views = solution.problem, solution.state, solution.registered
     chart = make_chart(problem.deformable.head, stage.texel_mm)
-    grid = StrideSamples(problem, chart, stage.stride)
-    hold_shape = dataclasses.replace(stage, free=frozenset({"pose", "expression", "focal"}))
-    for done in range(2):
-        matches = find_matches(problem, state, chart, grid, stage, prepared.pictures, views)
-        if not matches:
-            return solution
-        rows = point_rows(problem, state, matches)
-        offsets = solve_offsets(problem.deformable.head, rows, problem.deformable.offsets, FreeFormStage(robust_px=stage.robust_px))
-        problem = dataclasses.replace(problem, deformable=problem.deformable.with_offsets(offsets))
-        state, _ = solve_matches(problem, state, hold_shape, matches, views, views)
-        if progress is not None:
-            progress(f"free-form: up to {1e3 * np.linalg.norm(offsets, axis=1).max():.1f} mm", done + 1, 2)
-    return dataclasses.replace(solution, problem=problem, state=state)
+    matches = find_matches(problem, state, chart, StrideSamples(problem, chart, stage.stride), stage, prepared.pictures, views)
+    if not matches:
+        return solution
+    solution = dataclasses.replace(solution, skin=map_skin(problem, state, prepared.pictures, views, matches))
+    return refine_free_form(solution, prepared, stage, matches, progress)

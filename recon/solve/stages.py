@@ -48,11 +48,16 @@ class DenseStage:
     """Factor on the landmark term, which keeps the mesh from sliding along the skin."""
     contour_weight: float = 0.0
     """Further factor for landmarks on lids, pupils and lips: at the end only, since it bends what flow has yet to settle."""
+    sparse_expressions: bool = True
+    """Few and strong weights around a resting face that all instants share (recon/solve/expression_prior.py), told by all matches.
+
+    Off: weights near zero, and lively views believed little, until the head is about right and cannot be mistaken for a face it makes.
+    """
 
 
 LANDMARKS: tuple[LandmarkStage, ...] = (LandmarkStage("landmarks", POSE_AND_SHAPE, steps=12),)
 
-COARSE = DenseStage("coarse flow", POSE_AND_SHAPE, 1.6, 2.0, 7.0, 2, 5, 2, 1200, 0.05, 3.0, 0.3)
+COARSE = DenseStage("coarse flow", POSE_AND_SHAPE, 1.6, 2.0, 7.0, 2, 5, 2, 1200, 0.05, 3.0, 0.3, sparse_expressions=False)
 MIDDLE = DenseStage("middle flow", EVERYTHING, 1.0, 1.0, 9.0, 3, 4, 2, 1200, 0.13, 2.0, 0.05)
 FINE = DenseStage("fine flow", EVERYTHING, 0.7, 0.5, 12.0, 4, 3, 2, 1500, 0.25, 0.7, 0.05, contour_weight=0.5)
 

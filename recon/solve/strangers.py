@@ -85,19 +85,19 @@ def find_strangers(
     """
     if len(views) <= MIN_MAIN_GROUP or not set(views) - trusted:
         return Judgement({})
-    directions = _directions(problem, state, views)
-    pairs = _nearest(views, directions, directions, MAX_COMPARISONS)
+    directions = view_directions(problem, state, views)
+    pairs = nearest_pairs(views, directions, directions, MAX_COMPARISONS)
     chart = make_chart(problem.deformable.head, screening.texel_mm)
     unwrapped = unwrap_views(problem, state, chart, screening, pictures, views)
-    clear = [pair for pair in _compare(unwrapped, unwrapped, pairs) if pair.share > CLEAR_SHARE]
+    clear = [pair for pair in compare_views(unwrapped, unwrapped, pairs) if pair.share > CLEAR_SHARE]
     if len(_groups(views, clear, trusted)) == 1:
         return Judgement({})
     chart = make_chart(problem.deformable.head, stage.texel_mm)
     unwrapped = unwrap_views(problem, state, chart, stage, pictures, views)
     mirror = _mirror(chart, problem)
     mirrored = {v: _mirrored(unwrapped[v], chart, mirror, pictures[v].blurred(stage.blur_px), stage.window_texels) for v in views}
-    null = _compare(unwrapped, mirrored, _nearest(views, directions, directions * [-1.0, 1.0, 1.0], NUM_MIRRORED))
-    return judge(views, _compare(unwrapped, unwrapped, pairs), null, trusted)
+    null = compare_views(unwrapped, mirrored, nearest_pairs(views, directions, directions * [-1.0, 1.0, 1.0], NUM_MIRRORED))
+    return judge(views, compare_views(unwrapped, unwrapped, pairs), null, trusted)
 
 
 def judge(views: list[int], compared: list[Comparison], null: list[Comparison], trusted: set[int]) -> Judgement:
@@ -146,13 +146,13 @@ def _best(shares: dict[int, list[float]], compared: list[Comparison]) -> dict[in
     return {v: max(found, default=float("nan")) for v, found in shares.items()}
 
 
-def _directions(problem: Problem, state: HeadState, views: list[int]) -> np.ndarray:
+def view_directions(problem: Problem, state: HeadState, views: list[int]) -> np.ndarray:
     """(N, 3) from the middle of the face to each camera, head frame."""
     middle = problem.landmarks.points(problem.neutral(state)).mean(0)
     return np.stack([state.camera_in_head(problem.views[v]).position_world for v in views]) - middle
 
 
-def _nearest(views: list[int], directions: np.ndarray, others: np.ndarray, count: int) -> list[tuple[int, int]]:
+def nearest_pairs(views: list[int], directions: np.ndarray, others: np.ndarray, count: int) -> list[tuple[int, int]]:
     """Pairs of each view with those of the nearest directions; (a, b) and (b, a) are one."""
     both = np.concatenate([directions, others])
     angles = viewing_angles_deg(both, np.zeros(3))[: len(views), len(views) :]
@@ -163,7 +163,7 @@ def _nearest(views: list[int], directions: np.ndarray, others: np.ndarray, count
     return sorted(pairs)
 
 
-def _compare(first: dict[int, Unwrapped], second: dict[int, Unwrapped], pairs: list[tuple[int, int]]) -> list[Comparison]:
+def compare_views(first: dict[int, Unwrapped], second: dict[int, Unwrapped], pairs: list[tuple[int, int]]) -> list[Comparison]:
     """The pairs that have enough skin in common to be compared."""
 
     def one(pair: tuple[int, int]) -> float | None:
@@ -200,7 +200,7 @@ def _mirror(chart: FaceChart, problem: Problem) -> _Mirror:
     weight /= weight.sum(1, keepdims=True)
     # Further than a texel and a half there is no skin opposite, only its edge.
     weight[distance[:, 0] > 1.5e-3 * chart.texel_mm] = 0.0
-    return _Mirror(index, weight)
+    return _Mirror(np.asarray(index), weight)
 
 
 def _mirrored(view: Unwrapped, chart: FaceChart, mirror: _Mirror, grey: np.ndarray, window_texels: float) -> Unwrapped:

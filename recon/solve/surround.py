@@ -1,4 +1,4 @@
-"""The head beyond the face: scalp, neck, underside of the chin and ears, from their own matches and from silhouettes."""
+"""The head beyond the face: scalp, neck and underside of the chin, from their own matches and from silhouettes."""
 
 from __future__ import annotations
 
@@ -10,31 +10,28 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from scipy.spatial import KDTree
 
+from assets.drawn import drawn_triangles
 from assets.head_model import PARTS, REGIONS, HeadModel
-from recon.solve.bundle import StrideSamples, choose_pairs, unwrap_views
+from recon.solve.bundle import StrideSamples, choose_pairs
 from recon.solve.chart import surround_charts
 from recon.solve.deformable import spread_points
-from recon.solve.flow import FlowMatches, match_pair
+from recon.solve.flow import match_pair
 from recon.solve.normal_equations import NormalEquations, cauchy_weight
 from recon.solve.pictures import WorkingPicture
 from recon.solve.problem import Matches, Problem
 from recon.solve.residuals import project
 from recon.solve.silhouette import MAX_SPAN, Outline, find_outline, outline_rows
-from recon.solve.stages import FINE
 from recon.solve.state import HeadState
 from recon.solve.surface_rows import SurfaceRows, match_surface_rows
 from recon.solve.unlike_skin import SkinMap, skin_likeness
-from recon.solve.unwrap import Unwrapped
-from render import vertex_normals
+from recon.solve.unwrap import Unwrapped, unwrap
+from render import RayScene, vertex_normals
 
 Progress = Callable[[str, int, int], None]
 
-# Bumps on some regions: how many, their Gaussian's sigma, one standard deviation. Where only the face is known, scalp and neck of an
-# average head are off by about so much; ears are found with the face, so that theirs are small.
-BUMPS: tuple[tuple[tuple[str, ...], tuple[int, float, float]], ...] = (
-    (("scalp", "neck"), (72, 0.032, 0.006)),
-    (("ears",), (16, 0.012, 0.002)),
-)
+# Bumps along the normal on scalp and neck: how many, their Gaussian's sigma, one standard deviation. Where only the face is known,
+# scalp and neck of an average head are off by about so much.
+NUM_BUMPS, BUMP_SIGMA_M, BUMP_SD_M = 72, 0.032, 0.006
 # From the edge of the face a bump grows to its height over about this distance, and on the face itself it is zero.
 FADE_M = 0.012
 
@@ -74,7 +71,7 @@ def fit_surround(
     stage: SurroundStage = SurroundStage(),
     progress: Progress | None = None,
 ) -> Problem:
-    """Move scalp, neck and ears to where matches and outlines have them; cameras, poses and face are held.
+    """Move scalp and neck to where matches and outlines have them; cameras, poses and face are held.
 
     Returns the problem with that displacement in its head. Deterministic. Without colours in the pictures, outlines are left out.
     """
@@ -136,23 +133,27 @@ def surround_matches(
     views: list[int],
 ) -> list[Matches]:
     """Matches of neighbouring views in each chart around the face."""
-    stage, out = charts.stage, []
-    pairs = choose_pairs(problem, state, views)
-    unwrapping = dataclasses.replace(FINE, blur_px=stage.blur_px, window_texels=stage.window_texels)
-    for chart, grid in zip(charts.charts, charts.grids, strict=True):
-        unwrapped = unwrap_views(problem, state, chart, unwrapping, list(pictures), views)
+    stage, posed, triangles = charts.stage, problem.posed(state), drawn_triangles(problem.deformable.head)
 
-        def one(pair: tuple[int, int], unwrapped: dict[int, Unwrapped] = unwrapped) -> FlowMatches | None:
-            return match_pair(unwrapped[pair[0]], unwrapped[pair[1]], stride=stage.stride, max_matches=stage.matches_a_pair)
+    def unwrapped_views(v: int) -> list[Unwrapped]:
+        normals, scene, grey = vertex_normals(posed[v], triangles), RayScene(posed[v], triangles), pictures[v].blurred(stage.blur_px)
+        camera = state.camera_in_head(problem.views[v])
+        return [unwrap(chart, posed[v], normals, triangles, camera, grey, stage.window_texels, scene) for chart in charts.charts]
 
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
-            found = list(pool.map(one, pairs))
-        out += [
+    def matched(pair: tuple[int, int]) -> list[Matches]:
+        a, b = pair
+        found = [
+            match_pair(u, w, stride=stage.stride, max_matches=stage.matches_a_pair) for u, w in zip(unwrapped[a], unwrapped[b], strict=True)
+        ]
+        return [
             Matches(a, b, grid.at(flow.rows, flow.columns), flow.px_a, flow.px_b, flow.weight, flow.share)
-            for (a, b), flow in zip(pairs, found, strict=True)
+            for grid, flow in zip(charts.grids, found, strict=True)
             if flow is not None
         ]
-    return out
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        unwrapped = dict(zip(views, pool.map(unwrapped_views, views), strict=True))
+        return [matches for of_pair in pool.map(matched, choose_pairs(problem, state, views)) for matches in of_pair]
 
 
 def find_outlines(problem: Problem, state: HeadState, pictures: Sequence[WorkingPicture], views: list[int]) -> list[Outline]:
@@ -226,21 +227,15 @@ def through(d_point: np.ndarray, basis: np.ndarray, corners: np.ndarray, barycen
 
 
 def surround_basis(head: HeadModel) -> np.ndarray:
-    """(K, V, 3) float32 bumps along the normals of evenly spread places on scalp and neck, and of finer ones on ears; zero on the face.
-
-    The wide bumps carry the ears along, since ears are grown on the skull.
-    """
-    growth = _growth(head, _skin_of(head, "scalp", "neck", "ears"), _skin_of(head, "face"))
-    parts = [_bumps(head, _skin_of(head, *regions), *size) * growth[None, :, None] for regions, size in BUMPS]
-    return np.concatenate(parts).astype(np.float32)
-
-
-def _bumps(head: HeadModel, places: np.ndarray, count: int, sigma_m: float, sd_m: float) -> np.ndarray:
-    """(K, V, 3) Gaussian bumps along the normals of at most `count` of the vertices `places`."""
+    """(K, V, 3) float32 bumps along the normals of evenly spread places on scalp and neck; zero on the face and ears."""
+    free = _skin_of(head, "scalp", "neck")
+    if len(free) == 0:
+        return np.zeros((0, head.num_vertices, 3), np.float32)
     normals = vertex_normals(head.vertices, head.triangles)
-    centres = places[spread_points(head.vertices[places], min(count, len(places)))] if len(places) else places
+    centres = free[spread_points(head.vertices[free], min(NUM_BUMPS, len(free)))]
     distance2 = np.square(head.vertices[None] - head.vertices[centres][:, None]).sum(-1)
-    return (sd_m * np.exp(-distance2 / (2 * sigma_m**2)))[..., None] * normals[centres][:, None]
+    heights = BUMP_SD_M * np.exp(-distance2 / (2 * BUMP_SIGMA_M**2)) * _growth(head, free, _skin_of(head, "face", "ears"))
+    return (heights[..., None] * normals[centres][:, None]).astype(np.float32)
 
 
 def _skin_of(head: HeadModel, *regions: str) -> np.ndarray:

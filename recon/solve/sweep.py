@@ -87,7 +87,22 @@ class Heights:
         return np.isfinite(self.sd_m)
 
 
-def sweep(chart: FaceChart, views: Sequence[SweptView], triangles: np.ndarray, target: np.ndarray, level: SweepLevel) -> Heights:
+HELD_OUT_EVERY = 3
+"""Every third pair of views is left out of the one half of a split sweep and makes the other."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class SweepResult:
+    """One sweep, read three times: by all pairs of views, and by two sets that share none."""
+
+    heights: Heights
+    kept: Heights
+    """By two thirds of the pairs."""
+    held_out: Heights
+    """By the other third."""
+
+
+def sweep(chart: FaceChart, views: Sequence[SweptView], triangles: np.ndarray, target: np.ndarray, level: SweepLevel) -> SweepResult:
     """Find the height of the skin over the mesh at every texel.
 
     Args:
@@ -99,19 +114,26 @@ def sweep(chart: FaceChart, views: Sequence[SweptView], triangles: np.ndarray, t
     share = [_box((cosine > 0).astype(np.float32), level.window_texels) for _, _, cosine in seen]
     weight = [c * np.clip((s - MIN_VISIBLE_SHARE) / (1 - MIN_VISIBLE_SHARE), 0, 1) for (_, _, c), s in zip(seen, share, strict=True)]
     pairs = _pair_weights(views, weight, target)
-    total = sum(pairs.values(), np.zeros(chart.mask.shape, np.float32))
+    total = np.zeros((2, len(chart.corners)), np.float32)
+    for number, product in enumerate(pairs.values()):
+        total[_part(number)] += product[chart.mask]
 
     def one(height: float) -> np.ndarray:
-        return _correlation_at(chart, views, seen, pairs, height, level.window_texels)[chart.mask]
+        return _correlation_at(chart, views, seen, pairs, height, level.window_texels)[:, chart.mask]
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        scores = np.stack(list(pool.map(one, level.heights_m)))
-    return best_heights(scores / np.maximum(total[chart.mask], 1e-6), total[chart.mask], level)
+        scores = np.stack(list(pool.map(one, level.heights_m)), 1)
+    read = lambda s, w: best_heights(s / np.maximum(w, 1e-6), w, level)  # noqa: E731
+    return SweepResult(read(scores.sum(0), total.sum(0)), read(scores[0], total[0]), read(scores[1], total[1]))
+
+
+def _part(number: int) -> int:
+    """Which set the pair of that number belongs to: 0 kept, 1 held out."""
+    return int(number % HELD_OUT_EVERY == HELD_OUT_EVERY - 1)
 
 
 def _seen(chart: FaceChart, views: Sequence[SweptView], triangles: np.ndarray) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """Per view points (H, W, 3) and normals (H, W, 3) float32 in the camera's frame and visible cosine (H, W) float32."""
-
     surfaces: dict[int, tuple[np.ndarray, np.ndarray, RayScene]] = {}
     for view in views:
         if id(view.vertices) not in surfaces:
@@ -151,17 +173,17 @@ def _correlation_at(
     height: float,
     window: int,
 ) -> np.ndarray:
-    """(H, W) float32 sum over pairs of weight times correlation with all texels moved by one height."""
+    """(2, H, W) float32 sums over kept and held out pairs of weight times correlation with all texels moved by one height."""
     centred: dict[int, tuple[np.ndarray, np.ndarray, np.ndarray]] = {}
     for index in sorted({v for pair in pairs for v in pair}):
         texture = _resampled(views[index], seen[index], height, chart.mask)
         mean = _box(texture, window)
         deviation = np.sqrt(np.maximum(_box(texture * texture, window) - mean * mean, 0.0) + NOISE_VARIANCE)
         centred[index] = texture, mean, 1.0 / deviation
-    out = np.zeros(chart.mask.shape, np.float32)
-    for (a, b), weight in pairs.items():
+    out = np.zeros((2, *chart.mask.shape), np.float32)
+    for number, ((a, b), weight) in enumerate(pairs.items()):
         (texture_a, mean_a, scale_a), (texture_b, mean_b, scale_b) = centred[a], centred[b]
-        out += weight * (_box(texture_a * texture_b, window) - mean_a * mean_b) * scale_a * scale_b
+        out[_part(number)] += weight * (_box(texture_a * texture_b, window) - mean_a * mean_b) * scale_a * scale_b
     return out
 
 

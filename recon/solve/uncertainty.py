@@ -30,7 +30,7 @@ from recon.solve.problem import Matches, Problem, add_matches, add_priors
 from recon.solve.residuals import match_rows, project
 from recon.solve.stages import MIDDLE, DenseStage, tempered
 from recon.solve.state import HeadState
-from recon.uncertainty import Uncertainty, area_medians
+from recon.uncertainty import AREAS, Uncertainty, area_medians, vertex_areas
 from render import vertex_normals
 
 if TYPE_CHECKING:
@@ -53,11 +53,14 @@ SEEN_SHARE = 0.02
 """Of the median information of matched skin, from which a vertex counts as seen."""
 
 
-def with_uncertainty(solution: Solution, prepared: Prepared, progress: Progress | None = None) -> Solution:
-    """The solution with the spread of its surface; one more round of matching, a twentieth of a full fit."""
+def with_uncertainty(solution: Solution, prepared: Prepared, *, use_dense: bool = True, progress: Progress | None = None) -> Solution:
+    """The solution with the spread of its surface, for one more round of matching (a twentieth of a full fit).
+
+    Off `use_dense` the pictures themselves were not fitted to, so the spread is that of the head model before any data.
+    """
     problem, state, views = solution.problem, solution.state, solution.registered
     stage, matches = MIDDLE, list[Matches]()
-    if len(views) > 1:
+    if use_dense and len(views) > 1:
         stage = tempered(MIDDLE, view_span_deg(problem, state, views))
         chart = make_chart(problem.deformable.head, stage.texel_mm)
         grid = StrideSamples(problem, chart, stage.stride)
@@ -121,7 +124,9 @@ def mode_spread_mm(
     shape = np.append(layout.modes, layout.scale) if problem.has_scale else layout.modes
     place = np.searchsorted(free, shape)
     jacobian = _aligned(problem, state, normals)
-    root = np.linalg.cholesky(covariance[np.ix_(place, place)] + 1e-14 * np.eye(len(place)))
+    chosen = covariance[np.ix_(place, place)]
+    # Rounding may leave the smallest of hundreds of variances a hair below zero.
+    root = np.linalg.cholesky(0.5 * (chosen + chosen.T) + 1e-9 * np.diag(np.diag(chosen)))
     return 1e3 * np.linalg.norm(jacobian @ root, axis=1), 1e3 * np.linalg.norm(jacobian[:, : layout.num_modes], axis=1)
 
 
@@ -223,10 +228,13 @@ def _smoothed(head: HeadModel, values: np.ndarray, rounds: int) -> np.ndarray:
 
 
 def _carried_along(head: HeadModel, sd_mm: np.ndarray) -> np.ndarray:
-    """Parts that are no skin (eyes, teeth, lashes) take the value of the nearest skin."""
+    """Parts that are no skin take the value of the nearest skin, the eyeballs that of the lids that hold them."""
     skin = np.flatnonzero(head.vertex_parts == PARTS.index("skin"))
     others = np.flatnonzero(head.vertex_parts != PARTS.index("skin"))
     out = sd_mm.copy()
     if len(others):
         out[others] = sd_mm[skin[KDTree(head.vertices[skin]).query(head.vertices[others])[1]]]
+    around_eyes = sd_mm[vertex_areas(head) == AREAS.index("eyes")]
+    if len(around_eyes):
+        out[np.isin(head.vertex_parts, [PARTS.index("eye_left"), PARTS.index("eye_right")])] = np.median(around_eyes)
     return out

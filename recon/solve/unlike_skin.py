@@ -26,7 +26,7 @@ LABELS = ("unseen", "skin", "not skin: hair, beard, glasses or cloth")
 # Where skin is bare on most people, on the average head (head frame, metres): (|x| from, to, y from, to).
 BARE_PLACES = ((0.018, 0.045, -0.045, -0.015), (0.0, 0.009, -0.035, -0.005), (0.0, 0.032, 0.022, 0.045))
 # Standard deviations that light and shade alone give to one person's skin: of log brightness and of the two log colour ratios.
-LIGHT_SD = np.array([0.35, 0.05, 0.06])
+LIGHT_SD = np.array([0.3, 0.05, 0.06])
 # Sensor noise in grey levels is this much of a dark pixel's level, so levels are taken from here.
 DARK_LEVELS = 8.0
 # A colour further from the person's skin than this many standard deviations is not skin (chi with 3 degrees of freedom: 1 in 900).

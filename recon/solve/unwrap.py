@@ -57,19 +57,21 @@ def unwrap(
     camera: Camera,
     grey: np.ndarray,
     window_texels: float,
+    scene: RayScene | None = None,
 ) -> Unwrapped:
     """Resample a working picture (grey, float32) into the chart.
 
     Args:
         vertices, normals: (V, 3) of the posed head in the head frame; camera has the head frame as its world.
         window_texels: sigma of the window for local mean and deviation.
+        scene: of the same vertices and triangles, where several charts share one.
     """
     points = chart.at_texels(vertices).astype(np.float64)
     normal = chart.at_texels(normals).astype(np.float64)
     normal /= np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-9)
     px, _ = camera.project(points)
     inside = ((px > 0) & (px < [grey.shape[1], grey.shape[0]])).all(1)
-    cosine = visible_cosine(RayScene(vertices, triangles), points, normal, camera) * inside
+    cosine = visible_cosine(scene or RayScene(vertices, triangles), points, normal, camera) * inside
     px_grid = chart.grid(px.astype(np.float32), fill=-1e4)
     # cv2 counts pixel centres at 0, we at +0.5.
     texture = cv2.remap(grey, px_grid[..., 0] - 0.5, px_grid[..., 1] - 0.5, cv2.INTER_LINEAR)

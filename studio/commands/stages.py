@@ -126,6 +126,8 @@ class Export(Command):
     """Mesh file to write; its ending chooses the format."""
     frame: Literal["head", "world"] = "head"
     """Head frame (metres, +Y up, +Z front), or the world of a calibrated rig."""
+    with_uncertainty: bool = False
+    """PLY only: colour each vertex by how far the surface may be off there."""
 
     def parts(self) -> tuple[LicencedPart, ...]:
         return (avatar_part(self.avatar),)
@@ -133,7 +135,7 @@ class Export(Command):
     def __call__(self, reporter: Reporter) -> None:
         from studio import single_stages
 
-        single_stages.export(self.avatar, self.out, self.frame, reporter)
+        single_stages.export(self.avatar, self.out, self.frame, reporter, with_uncertainty=self.with_uncertainty)
 
 
 @dataclasses.dataclass(frozen=True)
