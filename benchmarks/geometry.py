@@ -106,7 +106,9 @@ def main() -> None:
     if arguments.photos:
         from benchmarks.geometry_photos import measure_photos
 
-        results = measure_photos([case for case in cases if case.kind == "loose" and case.source.exists()], arguments.heads)
+        results = measure_photos(
+            [case for case in cases if case.kind == "loose" and case.source.exists()], arguments.heads, arguments.preset
+        )
     else:
         results = _table(cases, arguments.heads, arguments.kinds, not arguments.no_drift, arguments.preset)
     if arguments.json:

@@ -59,14 +59,14 @@ def subset(capture: Capture, case: Case, count: int) -> Capture:
     return dataclasses.replace(capture, views=tuple(neutral[index] for index in chosen))
 
 
-def measure_count(case: Case, head: str, count: int) -> PhotoRow:
+def measure_count(case: Case, head: str, count: int, preset: str) -> PhotoRow:
     """Fit some of a capture's photos and score the neutral."""
-    avatar = fitted(subset(load_capture(case.source), case, count), head, "full")
+    avatar = fitted(subset(load_capture(case.source), case, count), head, "full", preset)
     scores = score_mesh(case.folder, avatar.neutral, avatar.head.triangles)
     return PhotoRow(case.key, head, count, scores["face"].median_mm, scores["face"].p95_mm, scores["head"].median_mm)
 
 
-def measure_photos(cases: Sequence[Case], heads: Sequence[str], *, plot: Path = PLOT) -> dict[str, float | int]:
+def measure_photos(cases: Sequence[Case], heads: Sequence[str], preset: str = "full", *, plot: Path = PLOT) -> dict[str, float | int]:
     """Print the table, write the plot, and return figures by CAPTURE.HEAD.photos_N.median_mm."""
     rows: list[PhotoRow] = []
     print(f"{'capture':16s} {'head':6s} {'photos':>6s} {'face mm':>8s} {'p95':>6s} {'whole head':>10s}")
@@ -74,7 +74,7 @@ def measure_photos(cases: Sequence[Case], heads: Sequence[str], *, plot: Path = 
         for head in heads:
             for count in COUNTS:
                 with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-                    row = pool.submit(measure_count, case, head, count).result()
+                    row = pool.submit(measure_count, case, head, count, preset).result()
                 rows.append(row)
                 print(
                     f"{row.capture:16s} {head:6s} {count:6d} {row.median_mm:8.3f} {row.p95_mm:6.2f} {row.head_median_mm:10.2f}", flush=True

@@ -59,7 +59,9 @@ def make_person(spec: PersonSpec) -> StandInPerson:
     """The person of a spec; deterministic."""
     head = load_head(spec.head)
     rng = np.random.default_rng(spec.seed)
-    coeffs = np.clip(spec.identity_scale * rng.standard_normal(head.num_identity), -1.8, 1.8).astype(np.float32)
+    coeffs = spec.identity_scale * rng.standard_normal(head.num_identity)
+    limit = max(1.8, 1.6 * spec.identity_scale)
+    coeffs = np.clip(coeffs, -limit, limit).astype(np.float32)
     fine = loop_subdivision(head.triangles, head.num_vertices, steps=_STEPS[spec.head])
     truth = loop_step(head.triangles, head.num_vertices)
     atlas_mm = fine.matrix @ atlas_of(spec.head)

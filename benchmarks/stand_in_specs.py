@@ -134,7 +134,7 @@ PEOPLE: Mapping[str, PersonSpec] = {
     "turning": PersonSpec(
         "anny",
         seed=85,
-        identity_scale=0.6,
+        identity_scale=1.6,
         dents=BROKEN_NOSE + mirrored(HEAVY_BROW + CROOKED_JAW),
         skin=SkinSpec((0.44, 0.27, 0.20), freckles=0.6, brow_up_mm=(1.5, 1.5), lip_grow_mm=0.5),
         light_follows_camera=True,

@@ -14,6 +14,8 @@ from recon.capture import View
 UNKNOWN_FOCAL_FACTOR, UNKNOWN_FOCAL_SD = 1.2, 0.2
 # EXIF gives the lens's nominal value; makers round it and focusing changes it by a few percent.
 EXIF_FOCAL_SD = 0.02
+# A focal length so many standard deviations from its prior is half believed to be a wrong entry (another lens, a crop, a converter).
+HALF_BELIEVED_SDS = 2.5
 # EXIF values that agree within this belong to one camera.
 SAME_FOCAL = 0.02
 
@@ -57,6 +59,15 @@ def focal_prior(views: Sequence[View]) -> FocalPrior:
         sd=np.array([sds[key[0]] for key in order]),
         is_known=np.array(known),
     )
+
+
+def believed_focal_sd(sd: np.ndarray, log_factor: np.ndarray) -> np.ndarray:
+    """(F,) standard deviations that the prior of the focal lengths has where the fit has brought them, log factors (F,).
+
+    Cauchy's weight: near its start a focal length is held as firmly as its source deserves, and what the pictures have pulled far away
+    is let go, so that wrong EXIF (a crop that was not recorded, an adapter) cannot spoil the fit.
+    """
+    return sd * np.sqrt(1.0 + np.square(log_factor / (HALF_BELIEVED_SDS * sd)))
 
 
 def principal_point_px(view: View) -> np.ndarray:

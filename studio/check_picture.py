@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -79,9 +80,9 @@ def summary_line(check: CaptureCheck) -> str:
     return "  ·  ".join(parts)
 
 
-def source_name(check: CaptureCheck) -> str:
+def source_name(source: Path) -> str:
     """The capture's folder or file; a folder that is only called "images" is known by the one around it."""
-    source = check.capture.source.resolve()
+    source = source.resolve()
     return source.parent.name if source.name == "images" else source.name
 
 
@@ -99,7 +100,7 @@ def _map_pictures(check: CaptureCheck, thumbnails: dict[str, np.ndarray | None])
 
 
 def _header(canvas: Canvas, check: CaptureCheck) -> None:
-    canvas.text(MARGIN, 92, shortened(f"Capture check: {source_name(check)}", 46, WIDTH - 2 * MARGIN), 46, heavy=True)
+    canvas.text(MARGIN, 92, shortened(f"Capture check: {source_name(check.capture.source)}", 46, WIDTH - 2 * MARGIN), 46, heavy=True)
     canvas.text(MARGIN, 134, summary_line(check), 25, SOFT)
     canvas.text(MAP.x, 196, "Where the pictures see the head from. Amber: where one more would add most.", 22, SOFT)
 

@@ -11,13 +11,15 @@ import cv2
 import numpy as np
 
 from assets.head_model import PARTS, REGIONS, HeadModel
+from assets.landmark_schemes import scheme_size
 from assets.landmarks import LandmarkEmbedding
 from assets.mediapipe_edges import mediapipe_face_edges
 from render.camera import Camera
 from render.mesh import Mesh, vertex_normals
+from studio.wireframe import for_visibility
 
 SUPERSAMPLE = 3
-"""Lines are drawn this many times larger and averaged down."""
+"""In small pictures lines are drawn this many times larger and averaged down; in large ones OpenCV's own smoothing is enough."""
 
 HIDDEN_BEHIND_M = 0.004
 """A contour further than this behind everything around its pixel is hidden: its own skin turns away from the camera there."""
@@ -106,7 +108,7 @@ def landmark_lines(
     mesh: Mesh, head: HeadModel, landmarks: LandmarkEmbedding, normals: np.ndarray, eye: np.ndarray
 ) -> dict[str, np.ndarray]:
     """(N, 2, 3) segments of lips and nose between landmarks on skin that faces the camera; empty for other schemes than mediapipe478."""
-    if landmarks.scheme != "mediapipe478":
+    if landmarks.scheme != "mediapipe478" or len(landmarks.triangle_index) != scheme_size("mediapipe478"):
         return {}
     corners = head.triangles[landmarks.triangle_index]
     points = landmarks.points(mesh.vertices.astype(np.float64), head.triangles)
@@ -138,10 +140,10 @@ def contour_kinds(head: HeadModel) -> np.ndarray:
 
 
 def _depth_around(mesh: Mesh, camera: Camera) -> np.ndarray:
-    """(H, W) float32: the furthest depth within a pixel of each pixel, inf where that is background."""
+    """(h, w) float32: the furthest depth within a pixel of each pixel of a picture of VISIBILITY_PX, 1e6 where that is background."""
     from render import rasterize
 
-    depth = rasterize(mesh, camera).depth.astype(np.float32)
+    depth = rasterize(mesh, for_visibility(camera)).depth.astype(np.float32)
     return cv2.dilate(np.where(np.isfinite(depth), depth, 1e6).astype(np.float32), np.ones((3, 3), np.uint8))
 
 
@@ -151,8 +153,9 @@ def _visible_px(segments: np.ndarray, camera: Camera, depth: np.ndarray) -> np.n
         return np.zeros((0, 2, 2))
     pixels, z = camera.project(segments.reshape(-1, 3).astype(np.float64))
     pixels, z = pixels.reshape(-1, 2, 2), z.reshape(-1, 2)
-    middle = np.floor(np.nan_to_num(pixels.mean(1), nan=-1.0)).astype(int)
     height, width = depth.shape
+    scale = np.array([width / camera.width, height / camera.height])
+    middle = np.floor(np.nan_to_num(pixels.mean(1) * scale, nan=-1.0)).astype(int)
     inside = (middle >= 0).all(1) & (middle[:, 0] < width) & (middle[:, 1] < height) & (z > 0).all(1)
     reach = np.full(len(segments), -np.inf)
     reach[inside] = depth[middle[inside, 1], middle[inside, 0]]
@@ -161,10 +164,11 @@ def _visible_px(segments: np.ndarray, camera: Camera, depth: np.ndarray) -> np.n
 
 def _coverage(segments_px: np.ndarray, width: int, height: int, line_px: float) -> np.ndarray:
     """(H, W) float32 in [0, 1]: how much of each pixel lines of a width cover."""
-    canvas = np.zeros((height * SUPERSAMPLE, width * SUPERSAMPLE), np.uint8)
+    factor = SUPERSAMPLE if max(width, height) < 1000 else 1
+    canvas = np.zeros((height * factor, width * factor), np.uint8)
     # OpenCV counts pixels from their centres; four fractional bits keep lines where they belong.
-    points = np.rint((segments_px * SUPERSAMPLE - 0.5) * 16).astype(np.int32)
-    near = (np.abs(points) < 16 * 4 * SUPERSAMPLE * max(width, height)).all((1, 2))
-    thickness = max(1, round(line_px * SUPERSAMPLE))
+    points = np.rint((segments_px * factor - 0.5) * 16).astype(np.int32)
+    near = (np.abs(points) < 16 * 4 * factor * max(width, height)).all((1, 2))
+    thickness = max(1, round(line_px * factor))
     cv2.polylines(canvas, list(points[near]), isClosed=False, color=(255,), thickness=thickness, lineType=cv2.LINE_AA, shift=4)
     return cv2.resize(canvas, (width, height), interpolation=cv2.INTER_AREA).astype(np.float32) / 255

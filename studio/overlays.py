@@ -13,13 +13,14 @@ from PIL import Image
 from assets.atomic import write_bytes
 from recon.avatar import Avatar, FittedView
 from recon.capture import Capture
+from studio.check_picture import source_name
 from studio.contours import CONTOUR_SRGB
 from studio.report_pictures import MAX_SHOWN_VIEWS, crop_and_shrink, draw_overlay, face_box, read_photo_or_none
 from studio.report_text import number
 
 TEMPLATE = "overlays.html.jinja"
 
-MAX_SIDE_PX = 2400
+MAX_SIDE_PX = 2000
 """Larger crops are reduced to this: lines are no more exact beyond it, and the files stay handy."""
 
 QUALITY = 90
@@ -49,7 +50,7 @@ def write_overlays(
         overlays += [found] if found is not None else []
         if progress is not None:
             progress("overlays at full size", index + 1, len(registered))
-    write_bytes(folder / "overlays.html", _page(capture.source.name, overlays).encode())
+    write_bytes(folder / "overlays.html", _page(source_name(capture.source), overlays).encode())
     return overlays
 
 

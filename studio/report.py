@@ -18,6 +18,7 @@ from studio import report_text
 from studio.artifacts import plain, read_json, read_stamp
 from studio.capture_file import read_capture
 from studio.charts import expression_charts, line_chart
+from studio.check_picture import source_name
 from studio.doctor import own_version, package_versions
 from studio.heat import draw_heat_map
 from studio.overlays import legend, write_overlays
@@ -56,7 +57,8 @@ class ViewRow:
     def line(self) -> str:
         if self.yaw == "–":
             return self.reason or self.status
-        return f"yaw {self.yaw}°, residual {self.residual} px" + (f" · {self.status}" if self.status != "ok" else "")
+        residual = "no landmarks, posed by its neighbours" if self.residual == "–" else f"residual {self.residual} px"
+        return f"yaw {self.yaw}°, {residual}" + (f" · {self.status}" if self.status != "ok" else "")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,7 +102,7 @@ def write_report(
     heat = None if avatar.uncertainty is None else draw_heat_map(avatar, avatar.uncertainty)
     overlays = write_overlays(path.parent, avatar, capture, progress=progress)
     page = _render_page(
-        title=capture.source.name,
+        title=source_name(capture.source),
         lead=report_text.lead(capture, avatar),
         facts=[Line(*fact) for fact in report_text.facts(avatar, evaluation)],
         notes=list(dict.fromkeys((*capture.notes, *avatar.notes))),

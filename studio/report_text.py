@@ -13,6 +13,7 @@ import numpy as np
 
 from recon.avatar import Avatar
 from recon.capture import Capture
+from recon.scale import scale_words
 from render.head_pose import HeadPose, head_pose_matrix, head_pose_seen
 from render.sweep import Frame, Sweep
 from studio.settings import RunSettings, SweepSettings
@@ -50,6 +51,9 @@ def lead(capture: Capture, avatar: Avatar) -> str:
     """One sentence on what went in."""
     registered = sum(view.camera is not None for view in avatar.views)
     rig = "from a calibrated rig" if capture.is_calibrated else "without known cameras"
+    if capture.is_mixed:
+        known = sum(view.camera is not None for view in capture.views)
+        rig = f"in one solve: {known} of a calibrated rig, the others without known cameras"
     return f"Head avatar of one person, fitted to {registered} of {len(capture.views)} pictures {rig}."
 
 
@@ -66,7 +70,7 @@ def facts(avatar: Avatar, evaluation: Mapping[str, Any]) -> Iterator[tuple[str, 
     for figure in evaluation.get("figures", ()):
         if figure.get("headline") and figure["value"] is not None:
             yield figure["name"], f"{figure_row(figure).value} {figure['unit']}"
-    yield "scale", "metric" if avatar.scale == "metric" else "relative"
+    yield "scale", scale_words(avatar.scale, avatar.scale_error, "")
 
 
 def statements(
@@ -85,13 +89,18 @@ def statements(
 
 
 def scale_sentence(capture: Capture, avatar: Avatar) -> str:
-    """Where the size comes from: a rig, a stated distance of the pupils, or nowhere."""
-    if capture.scale == "metric":
-        return "Sizes are metric, from the rig's cameras."
+    """Where the size comes from: a rig, stated distances, or nowhere; with its error where that is known."""
+    error = "" if avatar.scale_error is None else f", ± {100 * avatar.scale_error:.2g} % (one standard deviation)"
+    has_rig = any(view.camera is not None for view in capture.views)
+    if avatar.scale == "metric" and capture.scale == "metric":
+        return f"Sizes are metric, from the rig's cameras{error}."
     if avatar.scale == "metric":
-        known = "the rig's cameras state no unit" if capture.is_calibrated else "no camera was known"
-        return f"Sizes are metric as far as the stated distance between the pupils is right; {known}."
-    if capture.is_calibrated:
+        known = "the rig's cameras state no unit" if has_rig else "no camera was known"
+        stated = avatar.scale_source or "distance between the pupils"
+        return f"Sizes are metric{error}, as far as what was stated is right ({stated}); {known}."
+    if capture.scale == "metric":
+        return "No two cameras of the rig show the head at one instant, so its size is a guess."
+    if has_rig:
         return "The rig's cameras state no unit: shape is right up to one scale, and millimetres here assume an average head's size."
     return "No camera was known: shape is right up to one scale, and millimetres in this page assume an average head's size."
 
@@ -111,7 +120,7 @@ def uncertainty(avatar: Avatar) -> str:
     if not face:
         return ""
     best, worst = min(face, key=lambda name: face[name]), max(face, key=lambda name: face[name])
-    text = f"Of the face, {best} is known best ({_millimetres(face[best])}) and {worst} least ({_millimetres(face[worst])})."
+    text = f"Best known of the face: {best} ({_millimetres(face[best])}); least: {worst} ({_millimetres(face[worst])})."
     guessed = [name for name, sd in avatar.uncertainty.region_sd_mm.items() if sd > GUESSED_SD_MM]
     return text + (f" Red is guessed from the average head: {', '.join(guessed)}." if guessed else "")
 

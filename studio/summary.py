@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from recon.scale import scale_words
 from studio.artifacts import ARTEFACTS, read_json, read_object
 from studio.console import Reporter
 from studio.pipeline import StageOutcome, run_pipeline
 from studio.report_text import figure_row
 from studio.settings import RunSettings
+
+if TYPE_CHECKING:
+    from recon.avatar import Avatar, FittedView
 
 
 def run_and_summarise(
@@ -30,6 +37,7 @@ def run_and_summarise(
         sources, out, settings, cameras=cameras, resume=resume, force=force, only=only, reporter=reporter, commercial=commercial
     )
     print_notes(out, reporter)
+    print_uncertainty(out, reporter)
     print_artefacts(out, outcomes, reporter)
     if (out / "evaluation.json").is_file() and not only:
         print_figures(read_json(out / "evaluation.json"), reporter)
@@ -47,6 +55,38 @@ def print_notes(out: Path, reporter: Reporter) -> None:
             reporter.say(f"! {view['name']}: {view['status']}" + (f" ({view['reason']})" if view["reason"] else ""), style="yellow")
     for note in dict.fromkeys((*capture.get("notes", ()), *avatar.get("notes", ()))):
         reporter.say(f"! {note}", style="yellow")
+    if avatar:
+        reporter.say(f"scale: {scale_words(avatar['scale'], avatar.get('scale_error'), avatar.get('scale_source', ''))}")
+
+
+def print_uncertainty(out: Path, reporter: Reporter) -> None:
+    """One row an area: how far the surface may be off, one standard deviation."""
+    areas = _avatar_record(out).get("region_sd_mm") or {}
+    if areas:
+        rows = [(name, f"{sd_mm:.1f}" if sd_mm >= 1 else f"{sd_mm:.2f}") for name, sd_mm in areas.items()]
+        reporter.table("how far the surface may be off (one standard deviation)", ("area", ">mm"), rows)
+
+
+def print_avatar(avatar: Avatar, reporter: Reporter) -> None:
+    """What an avatar is: head, size with its error, eye distance, and each picture with status, head pose and residual."""
+    left, right = avatar.eye_centres
+    rows = [
+        ("head", f"{avatar.head.name}, {avatar.head.num_vertices:,} vertices; {avatar.head.licence}"),
+        ("scale", scale_words(avatar.scale, avatar.scale_error, avatar.scale_source)),
+        ("between the eyeballs", f"{1e3 * float(np.linalg.norm(left - right)):.1f} mm"),
+        ("pictures registered", f"{sum(view.camera is not None for view in avatar.views)} of {len(avatar.views)}"),
+    ]
+    reporter.table("avatar", ("what", "value"), rows)
+    columns = ("picture", "status", ">yaw °", ">pitch °", ">roll °", ">focal px", ">residual px", "reason")
+    reporter.table("pictures", columns, [_view_row(view) for view in avatar.views])
+    for note in avatar.notes:
+        reporter.say(f"! {note}", style="yellow")
+
+
+def _view_row(view: FittedView) -> tuple[str, ...]:
+    focal_px = math.nan if view.camera is None else float(view.camera.K[0, 0])
+    figures = (view.yaw_deg, view.pitch_deg, view.roll_deg, focal_px, view.residual_px)
+    return (view.name, view.status, *("–" if math.isnan(figure) else f"{figure:.1f}" for figure in figures), view.reason)
 
 
 def _avatar_record(out: Path) -> Mapping[str, Any]:

@@ -14,6 +14,9 @@ from render.mesh import Mesh
 SUPERSAMPLE = 3
 """Lines are drawn this many times larger and averaged down, so that they stay thin."""
 
+VISIBILITY_PX = 1400
+"""Longer side of the picture at which it is found what a camera sees of a mesh: triangles of a head are some pixels wide there."""
+
 LINE_SRGB: dict[str, tuple[int, int, int]] = {
     "skin": (92, 235, 255),
     "eye_left": (255, 214, 92),
@@ -47,13 +50,21 @@ def draw_wireframe(image: np.ndarray, mesh: Mesh, camera: Camera, *, opacity: fl
 
 
 def visible_triangles(mesh: Mesh, camera: Camera) -> np.ndarray:
-    """(F,) bool: the triangle covers at least one pixel centre."""
+    """(F,) bool: the triangle covers at least one pixel centre; in a large picture, of one reduced to VISIBILITY_PX."""
     from render import rasterize
 
-    face_id = rasterize(mesh, camera).face_id
+    face_id = rasterize(mesh, for_visibility(camera)).face_id
     seen = np.zeros(len(mesh.triangles), bool)
     seen[np.unique(face_id[face_id >= 0])] = True
     return seen
+
+
+def for_visibility(camera: Camera) -> Camera:
+    """The camera, or one with smaller pictures: what hides what is settled at VISIBILITY_PX, whatever the size of the lines."""
+    factor = VISIBILITY_PX / max(camera.width, camera.height)
+    if factor >= 1:
+        return camera
+    return camera.resized(width=max(1, round(camera.width * factor)), height=max(1, round(camera.height * factor)))
 
 
 def quad_edges(mesh: Mesh) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -123,7 +123,11 @@ def correction_rows(
     problem: Problem, state: HeadState, matches: list[Matches], corrections: Mapping[int, np.ndarray], instant: int
 ) -> CorrectionRows | None:
     """The instant's matches by its own surface alone; None where there are fewer than MIN_ROWS."""
-    surface, triangles, parts = _surfaces(problem, state, {**corrections, instant: np.float32(0)}), problem.deformable.head.triangles, []
+    surface, triangles, parts = (
+        _surfaces(problem, state, {**corrections, instant: np.zeros((1, 3), np.float32)}),
+        problem.deformable.head.triangles,
+        [],
+    )
     normals: dict[int, np.ndarray] = {}
     for m in matches:
         ends = [(problem.views[v], problem.views[v].instant) for v in (m.view_a, m.view_b)]
@@ -149,7 +153,9 @@ def _surfaces(problem: Problem, state: HeadState, corrections: Mapping[int, np.n
 
     def at(instant: int) -> np.ndarray:
         if instant not in found:
-            found[instant] = problem.deformable.posed(neutral, state.weights[instant]) + corrections.get(instant, np.float32(0))
+            found[instant] = problem.deformable.posed(neutral, state.weights[instant]) + corrections.get(
+                instant, np.zeros((1, 3), np.float32)
+            )
         return found[instant]
 
     return at
@@ -206,7 +212,7 @@ def _solve(jacobian: sp.csr_matrix, weight: np.ndarray, target: np.ndarray, prio
     information = data.diagonal().reshape(-1, 3).mean(1)
     factor = spl.splu(sp.csc_matrix(prior + sp.diags(information)), permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0)
     apply = lambda vector: factor.solve(vector.reshape(-1, 3)).reshape(-1)  # noqa: E731
-    condition = spl.LinearOperator(matrix.shape, matvec=apply, dtype=np.float64)
+    condition = spl.LinearOperator(matrix.shape, matvec=apply, dtype=np.float64)  # pyright: ignore[reportCallIssue]
     return spl.cg(matrix, jacobian.T @ (weight * target), x0=start, rtol=1e-4, maxiter=200, M=condition)[0]
 
 

@@ -18,6 +18,8 @@ MIN_CORRELATION = 0.3
 # ... and the flow is shorter than this: beyond it the start is too far off for flow to be trusted.
 MAX_FLOW_TEXELS = 25.0
 CORRELATION_WINDOW = 13
+# Flow is computed on the box around what both views show and so many texels more, which its coarse levels smooth over.
+MARGIN_TEXELS = 16
 # Pairs with fewer matches than this say nothing reliable.
 MIN_MATCHES = 100
 
@@ -65,8 +67,10 @@ def match_pair(a: Unwrapped, b: Unwrapped, *, stride: int, max_matches: int) -> 
 
     The texel's own place is taken as the middle of the match: view a is read half the flow before it, view b half after.
     """
+    top, left, bottom, right = _shared_box(a.mask & b.mask, stride)
+    a, b = _cropped(a, top, left, bottom, right), _cropped(b, top, left, bottom, right)
     shared = a.mask & b.mask
-    inner = cv2.erode(shared.astype(np.uint8), np.ones((7, 7), np.uint8)) > 0
+    inner = cv2.erode(shared.astype(np.uint8), np.ones((7, 7), np.uint8)) > 0 if shared.size else shared
     if inner.sum() < 500:
         return None
     picture_a, picture_b = _to_bytes(a.pattern, shared), _to_bytes(b.pattern, shared)
@@ -90,7 +94,21 @@ def match_pair(a: Unwrapped, b: Unwrapped, *, stride: int, max_matches: int) -> 
         return None
     rows, columns, ncc = rows[kept], columns[kept], correlation[rows, columns][kept]
     squareness = np.sqrt(a.cosine[rows, columns] * b.cosine[rows, columns])
-    return FlowMatches(rows, columns, px_a[kept], px_b[kept], np.clip(ncc, 0, 1) * squareness, share)
+    return FlowMatches(rows + top, columns + left, px_a[kept], px_b[kept], np.clip(ncc, 0, 1) * squareness, share)
+
+
+def _shared_box(shared: np.ndarray, stride: int) -> tuple[int, int, int, int]:
+    """Top, left, bottom, right of what both views show, with a margin; top and left are multiples of the stride."""
+    rows, columns = np.flatnonzero(shared.any(1)), np.flatnonzero(shared.any(0))
+    if len(rows) == 0:
+        return 0, 0, 0, 0
+    top, left = max(0, rows[0] - MARGIN_TEXELS), max(0, columns[0] - MARGIN_TEXELS)
+    return int(top - top % stride), int(left - left % stride), int(rows[-1] + 1 + MARGIN_TEXELS), int(columns[-1] + 1 + MARGIN_TEXELS)
+
+
+def _cropped(view: Unwrapped, top: int, left: int, bottom: int, right: int) -> Unwrapped:
+    box = slice(top, bottom), slice(left, right)
+    return Unwrapped(view.cosine[box], view.px[box], view.pattern[box])
 
 
 def _warp(picture: np.ndarray, there: np.ndarray) -> np.ndarray:

@@ -25,8 +25,11 @@ from recon.solve.state import HeadState, SolveView
 
 # A landmark of median noise: standard deviation and Cauchy scale in millimetres on the head.
 LANDMARK_SIGMA_MM, LANDMARK_CAUCHY_MM = 3.5, 2.0
-BETWEEN_PEOPLE_SHARE = 0.75
-"""Of a landmark's variance, the part that is the person's own and not the picture's."""
+BETWEEN_PEOPLE_SHARE = 0.6
+"""Of a landmark's variance, the part that is the person's own and not the picture's.
+
+Of what heads fitted to whole pictures leave of their landmarks, half is alike in all views; the fit has taken up some of that half.
+"""
 BIAS_ROUNDS = 4
 # A landmark that no view weighs still needs a prior, so that its block can be inverted.
 MIN_BIAS_FACTOR = 1e-6

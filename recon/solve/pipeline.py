@@ -27,10 +27,10 @@ from recon.solve.conventions import check_rig
 from recon.solve.corrections import correct_instants
 from recon.solve.prepare import Prepared
 from recon.solve.problem import Problem
-from recon.solve.refine import refine_free_form, refine_modes
+from recon.solve.refine import is_sweepable, refine_free_form, refine_modes
 from recon.solve.register import Features, find_features, register
 from recon.solve.rejection import BAD_CAPTURE_SHARE, misfitting_views
-from recon.solve.stages import FAST, FULL, LANDMARKS, MIDDLE, MIN_FREE_FORM_SPAN_DEG, DenseStage, tempered
+from recon.solve.stages import FAST, FULL, LANDMARKS, MIDDLE, MIN_FREE_FORM_SPAN_DEG, NUM_STAGES_BEFORE_SWEEP, DenseStage, tempered
 from recon.solve.start import Start, empty_state, start_loose, start_rig
 from recon.solve.state import HeadState
 from recon.solve.strangers import find_strangers
@@ -90,6 +90,8 @@ def solve(
     if not use_dense or len(solution.registered) < 2:
         return solution
     stages = FULL if preset == "full" else FAST
+    if is_sweepable(prepared):
+        stages = stages[:NUM_STAGES_BEFORE_SWEEP]
     for number, stage in enumerate(stages):
         solution = step(checkpoints, stage.name, partial(_dense, solution, prepared, stage, progress))
         if number == 0:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from assets.detector_model import seen_yaw_deg
+from recon.cameras import believed_focal_sd
 from recon.solve.deformable import DeformableHead
 from recon.solve.detected import DetectedLandmarks
 from recon.solve.normal_equations import NormalEquations, cauchy_weight
@@ -77,8 +78,10 @@ class Problem:
         return self.deformable.neutral(state.coeffs, state.log_scale) + self.resting(state)
 
     def resting(self, state: HeadState) -> np.ndarray:
-        """(V, 3) float32, or zero: the part of the neutral that lies along the expression shapes."""
-        return np.float32(0) if state.rest is None else np.tensordot(state.rest.astype(np.float32), self.deformable.shapes, 1)
+        """(V, 3) float32, or (1, 3) zeros: the part of the neutral that lies along the expression shapes."""
+        if state.rest is None:
+            return np.zeros((1, 3), np.float32)
+        return np.tensordot(state.rest.astype(np.float32), self.deformable.shapes, 1)
 
     def posed(self, state: HeadState) -> list[np.ndarray]:
         """Per view the (V, 3) head with that view's expression, head frame."""
@@ -92,9 +95,9 @@ class Problem:
 
     def rest(self, samples: SurfaceSamples, state: HeadState) -> np.ndarray:
         """(N, 3) derivative of points by log scale: the scaled part of the neutral."""
-        deformable = self.deformable
-        added = deformable.offsets if deformable.surround is None else deformable.offsets + deformable.surround
-        return samples.points(deformable.neutral(state.coeffs, state.log_scale) - added)
+        # From the samples' own modes: the neutral of all vertices, once a pair of views, would take as long as the normal equations.
+        moved = samples.points(self.deformable.head.vertices) + samples.modes @ state.coeffs.astype(np.float32)
+        return np.exp(state.log_scale) * moved
 
 
 def px_per_mm(projection: Projection) -> float:
@@ -109,7 +112,7 @@ def add_priors(equations: NormalEquations, problem: Problem, state: HeadState, f
     equations.add_prior("shape prior", layout.modes, -state.coeffs, shape_sd)
     equations.add_prior("scale prior", np.array([layout.scale]), -np.array([state.log_scale]), 0.1)
     focal_columns = np.arange(layout.focal(0), layout.focal(layout.num_focals))
-    equations.add_prior("focal prior", focal_columns, -state.log_focals, problem.focal_sd)
+    equations.add_prior("focal prior", focal_columns, -state.log_focals, believed_focal_sd(problem.focal_sd, state.log_focals))
     for instant in sorted({problem.views[v].instant for v in free_views}):
         # A pose is always observed by hundreds of pixels; this only keeps the system regular.
         equations.add_prior("pose prior", layout.pose(instant), np.zeros(6), 100.0)

@@ -153,6 +153,12 @@ def _trusted(matches: list[Matches], solution: Solution) -> list[Matches]:
     return matches if solution.skin is None else solution.skin.trusted(matches)
 
 
+def is_sweepable(prepared: Prepared) -> bool:
+    """Whether enough calibrated cameras saw the head at one instant: then the sweep ends what finer flow would only begin."""
+    instants = [view.instant for view in prepared.problem.views]
+    return prepared.is_rig and max(map(instants.count, instants)) >= MIN_CAMERAS
+
+
 def swept_views(solution: Solution, prepared: Prepared) -> dict[int, float]:
     """The views to sweep with their trust; none for loose pictures and rigs of few cameras."""
     if not prepared.is_rig:

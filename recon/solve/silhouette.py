@@ -24,6 +24,10 @@ SPACING_M, MAX_SPAN = 0.005, 3.0
 REACH_M = 0.016
 # ... between a strip so wide inside of the edge and everything that was read outside of it.
 STRIP_M = 0.003
+# What lies outside of the edge has to be what is seen so much further out: behind the head a wall goes on, hair around a face ends.
+BACKGROUND_FROM_M, BACKGROUND_TO_M = 0.045, 0.07
+# Grey levels by which a wall's light may change between the two; twice as much counts a seventeenth.
+BACKGROUND_LEVELS = 20.0
 # Grey levels that sensor noise, JPEG and blur explain; a strip that seems smoother than this is not believed to be.
 NOISE_LEVELS = 5.0
 # Squared difference of the two sides over their variances: below the first an edge does not count, from the second on fully.
@@ -72,6 +76,8 @@ class PictureEdges:
     """(N,) in [0, 1]: how clearly two uniform sides meet there; 0 where none do."""
     colour: np.ndarray
     """(N, 3) float32 sRGB levels just inside of the edge."""
+    outside: np.ndarray
+    """(N, 3) float32 mean sRGB levels from the edge to the end of the profile."""
 
 
 def rim_points(
@@ -113,9 +119,9 @@ def unique_edges(triangles: np.ndarray) -> np.ndarray:
     return np.unique(sides[sides[:, 0] != sides[:, 1]], axis=0)
 
 
-def read_profiles(colour: np.ndarray, rim: Rim, reach_px: int) -> EdgeProfiles:
-    """Read a picture (H, W, 3) along the normals of a rim, so many pixels to both sides."""
-    offset = np.arange(-reach_px, reach_px + 1, dtype=np.float64)
+def read_profiles(colour: np.ndarray, rim: Rim, first_px: int, last_px: int) -> EdgeProfiles:
+    """Read a picture (H, W, 3) along the normals of a rim, from and to so many pixels outside of it."""
+    offset = np.arange(first_px, last_px + 1, dtype=np.float64)
     px = rim.px[:, None] + offset[:, None] * rim.normal_px[:, None]
     height, width = colour.shape[:2]
     inside = ((px >= 0.5) & (px <= [width - 0.5, height - 0.5])).all(2)
@@ -149,7 +155,28 @@ def find_edges(profiles: EdgeProfiles, strip_px: int) -> PictureEdges:
     # At the ends of the profile one side is hardly there.
     known = profiles.inside.all(1) & (separation > MIN_SEPARATION) & (contrast > MIN_CONTRAST_LEVELS) & (best > 0) & (best < len(at) - 1)
     weight = known * np.clip(separation / CLEAR_SEPARATION, 0.0, 1.0)
-    return PictureEdges(np.where(known, profiles.offset_px[0] + index, 0.0), weight, low.astype(np.float32))
+    return PictureEdges(np.where(known, profiles.offset_px[0] + index, 0.0), weight, low.astype(np.float32), high.astype(np.float32))
+
+
+def before_background(edges: PictureEdges, far: EdgeProfiles) -> PictureEdges:
+    """The edges, weighed by whether what lies outside of them is also what is seen far out.
+
+    Dark hair beside a face is as uniform as a wall, so an edge towards it looks as clear as the head's outline. Where the place far
+    out is beyond the picture, the background of the outline's other points stands in; where all are, no edge counts.
+    """
+    known = far.inside.mean(1) > 0.5
+    if not known.any():
+        return dataclasses.replace(edges, weight=np.zeros_like(edges.weight))
+    count = np.maximum(far.inside.sum(1), 1)[:, None]
+    shown = far.colour * far.inside[..., None]
+    mean = shown.sum(1) / count
+    variance = np.maximum(((shown**2).sum(1) / count - mean**2).sum(1), 0.0)
+    common = np.median(mean[known], axis=0)
+    spread = float(np.median(((mean[known] - common) ** 2).sum(1)))
+    mean, variance = np.where(known[:, None], mean, common), np.where(known, variance, spread)
+    difference = ((edges.outside - mean) ** 2).sum(1)
+    agree = 1.0 / (1.0 + (difference / (variance + BACKGROUND_LEVELS**2)) ** 2)
+    return dataclasses.replace(edges, weight=edges.weight * np.where(agree > 0.05, agree, 0.0))
 
 
 def _mean_and_variance(total: np.ndarray, squared: np.ndarray, count: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -202,7 +229,9 @@ def find_outline(head: HeadModel, vertices: np.ndarray, camera: Camera, picture:
         return None
     px_per_m = float(np.median(rim.px_per_m))
     reach_px, strip_px = max(int(np.ceil(REACH_M * px_per_m)), 6), max(round(STRIP_M * px_per_m), 2)
-    edges = find_edges(read_profiles(picture.colour, rim, reach_px), strip_px)
+    edges = find_edges(read_profiles(picture.colour, rim, -reach_px, reach_px), strip_px)
+    far = read_profiles(picture.colour, rim, int(BACKGROUND_FROM_M * px_per_m), int(np.ceil(BACKGROUND_TO_M * px_per_m)))
+    edges = before_background(edges, far)
     return Outline(view, rim, edges) if (edges.weight > 0).any() else None
 
 

@@ -62,6 +62,8 @@ MIDDLE = DenseStage("middle flow", EVERYTHING, 1.0, 1.0, 9.0, 3, 4, 2, 1200, 0.1
 FINE = DenseStage("fine flow", EVERYTHING, 0.7, 0.5, 12.0, 4, 3, 2, 1500, 0.25, 0.7, 0.05, contour_weight=0.5)
 
 FULL: tuple[DenseStage, ...] = (COARSE, MIDDLE, FINE)
+NUM_STAGES_BEFORE_SWEEP = 2
+"""Of these, where calibrated cameras allow the sweep, which is finer than the last one and takes a third of its time."""
 FAST: tuple[DenseStage, ...] = (
     dataclasses.replace(COARSE, rounds=3, max_matches=600),
     dataclasses.replace(MIDDLE, rounds=3, max_matches=800),

@@ -58,7 +58,7 @@ class SurroundStage:
     outline_robust_px: float = 4.0
     neck_trust: float = 0.3
     """Factor on matches of the neck between two instants: it bends where the head turns on it."""
-    hair_m: float = 0.008
+    hair_m: float = 0.006
     """What is not skin by colour and lies so far outside of where the head model has the skull counts a quarter: it is hair."""
 
 

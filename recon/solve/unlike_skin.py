@@ -29,8 +29,8 @@ BARE_PLACES = ((0.018, 0.045, -0.045, -0.015), (0.0, 0.009, -0.035, -0.005), (0.
 LIGHT_SD = np.array([0.3, 0.05, 0.06])
 # Sensor noise in grey levels is this much of a dark pixel's level, so levels are taken from here.
 DARK_LEVELS = 8.0
-# A colour further from the person's skin than this many standard deviations is not skin (chi with 3 degrees of freedom: 1 in 900).
-MAX_SKIN_DISTANCE = 4.0
+# A colour further from the person's skin than this many standard deviations is not skin (chi with 3 degrees of freedom: 1 in 150).
+MAX_SKIN_DISTANCE = 3.5
 # Lips, brows, lashes and eyes are no skin by colour either, yet belong to the head model: what lies so near to them keeps its label.
 FEATURE_MARGIN_M = 0.009
 MIN_BARE_SAMPLES = 30
@@ -161,7 +161,7 @@ class SkinMap:
 
 def skin_likeness(distance: np.ndarray) -> np.ndarray:
     """(...) in [0, 1] from distances to the skin's colour: 1 for skin, 1/2 at MAX_SKIN_DISTANCE, then falling fast."""
-    return 1.0 / (1.0 + (distance / MAX_SKIN_DISTANCE) ** 6)
+    return 1.0 / (1.0 + (distance / MAX_SKIN_DISTANCE) ** 12)
 
 
 def map_skin(

@@ -14,9 +14,10 @@ from studio.commands.stages import Render as Render
 from studio.commands.stages import Report as Report
 from studio.commands.stages import Sweep as Sweep
 from studio.commands.upkeep import Doctor as Doctor
+from studio.commands.upkeep import Inspect as Inspect
 
 COMMANDS: tuple[type[Command | Assets], ...] = (
-    Run, Check, Fit, Sweep, Render, Control, Generate, Evaluate, Export, Report, Assets, Doctor, Demo,
+    Run, Check, Fit, Sweep, Render, Control, Generate, Evaluate, Export, Report, Inspect, Assets, Doctor, Demo,
 )  # fmt: skip
 
 RESUMING: tuple[type[Command], ...] = (Run, Fit, Demo, Render, Control, Generate)

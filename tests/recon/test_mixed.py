@@ -218,6 +218,9 @@ def test_loose_cameras_are_found_in_the_rigs_world(solved, person: Person):
 
 def test_every_view_of_a_mixed_avatar_poses_the_vertices_that_the_solver_has(solved, person: Person):
     prepared, solution = solved
+    # The avatar's weights lie in [0, 1]; a solver's may lie a little outside.
+    state = dataclasses.replace(solution.state, weights=np.clip(solution.state.weights + 0.1, 0.02, 0.98))
+    solution = dataclasses.replace(solution, state=state)
     avatar = assemble(Capture(Path(), prepared.views, "metric"), prepared, solution, person.avatar.landmarks, FitSettings())
     np.testing.assert_allclose(avatar.T_world_head[:3, 3], RIG_OFFSET, atol=0.02)
     for k, view in enumerate(avatar.views):

@@ -10,12 +10,13 @@ from assets import load_head
 from assets.head_model import HeadModel
 from recon.solve.chart import make_chart
 from recon.solve.flow import match_pair, neighbour_pairs
-from recon.solve.freeform import FreeFormStage, PointRows, solve_offsets, uniform_laplacian
+from recon.solve.freeform import FreeFormStage, solve_offsets, uniform_laplacian
 from recon.solve.pictures import FACE_DIAGONAL_PX, make_working_picture
 from recon.solve.prepare import landmark_weights
 from recon.solve.rejection import misfitting_views
 from recon.solve.stages import FINE, tempered
 from recon.solve.start import robust_similarity, triangulate
+from recon.solve.surface_rows import SurfaceRows
 from recon.solve.unwrap import Unwrapped, normalise, unwrap
 from render import look_at, vertex_normals
 
@@ -67,6 +68,24 @@ def test_matches_of_a_shifted_pattern_lie_half_the_shift_on_either_side():
     found = match_pair(a, b, stride=3, max_matches=2000)
     assert found is not None and len(found.rows) > 500 and found.share > 0.9
     np.testing.assert_allclose(np.median(found.px_b - found.px_a, axis=0), [-3.0, 2.0], atol=0.05)
+    middle = 0.5 * (found.px_a + found.px_b)
+    np.testing.assert_allclose(np.median(middle - np.stack([found.columns, found.rows], 1), axis=0), [0, 0], atol=0.02)
+
+
+def test_a_patch_in_a_corner_of_the_chart_matches_at_its_own_place():
+    """Flow is computed on the box around what both views show: rows, columns and pixels stay those of the whole chart."""
+    rng = np.random.default_rng(6)
+    large = cv2.GaussianBlur(rng.standard_normal((420, 400)).astype(np.float32), (0, 0), 2.0)
+    large /= large.std()
+    px = np.stack(np.meshgrid(np.arange(390), np.arange(410)), -1).astype(np.float32)
+    seen = np.zeros((410, 390), np.float32)
+    seen[261:371, 221:341] = 1.0
+    a, b = Unwrapped(seen, px, large[5:415, 5:395] * seen), Unwrapped(seen, px, large[4:414, 7:397] * seen)
+    found = match_pair(a, b, stride=3, max_matches=2000)
+    assert found is not None and len(found.rows) > 500
+    assert (found.rows % 3 == 0).all() and (found.columns % 3 == 0).all()
+    assert found.rows.min() >= 261 and found.rows.max() < 371 and found.columns.min() >= 221 and found.columns.max() < 341
+    np.testing.assert_allclose(np.median(found.px_b - found.px_a, axis=0), [-2.0, 1.0], atol=0.05)
     middle = 0.5 * (found.px_a + found.px_b)
     np.testing.assert_allclose(np.median(middle - np.stack([found.columns, found.rows], 1), axis=0), [0, 0], atol=0.02)
 
@@ -124,8 +143,9 @@ def test_free_form_recovers_a_bump_from_depth_residuals_and_leaves_the_rest(head
     d_point = np.stack([2000.0 * normals, 0 * normals], 1)
     residual = np.stack([2000.0 * 1e-3 * bump_mm, 0 * bump_mm], 1)
     residual[::50, 0] += 8.0  # 4 mm: matches that are plainly wrong
-    rows = PointRows(chart.corners, chart.barycentric, d_point, residual, np.ones(len(position)))
-    offsets = solve_offsets(head, rows, np.zeros_like(head.vertices), FreeFormStage())
+    weight = np.ones(len(position))
+    rows = SurfaceRows(chart.corners, chart.barycentric, d_point, residual, weight, noise=0.7, robust=0.7)
+    offsets = solve_offsets(head, [rows], np.zeros_like(head.vertices), FreeFormStage())
     along_mm = 1e3 * (chart.at_texels(offsets) * normals).sum(1)
     assert np.median(np.abs(along_mm - bump_mm)) < 0.1
     assert np.abs(along_mm - bump_mm)[bump_mm > 1.0].mean() < 0.25

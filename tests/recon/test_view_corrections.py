@@ -59,7 +59,7 @@ def test_corrections_come_back_from_disk_to_the_bit_and_shared(tmp_path):
     rest, a, b, c, lost = loaded.views
     assert rest.correction is None and lost.correction is None and a.correction is b.correction
     for found, wanted in ((a.correction, field(0)), (c.correction, field(1))):
-        assert found.dtype == np.float32 and found.tobytes() == wanted.tobytes()
+        assert found is not None and found.dtype == np.float32 and found.tobytes() == wanted.tobytes()
     assert load_file(tmp_path / "avatar" / "avatar.safetensors")["corrections"].shape == (2, HEAD.num_vertices, 3)
 
 
@@ -93,7 +93,7 @@ def test_an_exported_view_is_its_posed_mesh(tmp_path, suffix):
 
     avatar = an_avatar()
     path = export_mesh(avatar, tmp_path / f"view{suffix}", view="c.jpg")
-    written = np.asarray(trimesh.load(path, process=False, force="mesh").vertices)
+    written = np.asarray(trimesh.load(path, process=False, force="mesh").vertices)  # pyright: ignore[reportAttributeAccessIssue]
     wanted = avatar.vertices({"jawOpen": 0.4}) + field(1)
     distance = np.linalg.norm(written[:, None] - wanted[None], axis=2)
     assert distance.min(1).max() < 1e-6 and distance.min(0).max() < 1e-6
