@@ -73,10 +73,10 @@ def keys_of(row: Row) -> dict[str, float | int]:
     return flat | ({f"{row.capture}.{row.head}.{key}": value for key, value in figures.items()} if row.kind == "full" else {})
 
 
-def in_own_process(case: Case, head: str, kind: str, drift: bool, preset: str) -> Row:
+def in_own_process(case: Case, head: str, kind: str, drift: bool, preset: str, meshes: Path | None = None) -> Row:
     """`measure` in a fresh process."""
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-        return pool.submit(measure, case, head, kind, drift=drift, preset=preset).result()
+        return pool.submit(measure, case, head, kind, drift=drift, preset=preset, meshes=meshes).result()
 
 
 def print_targets() -> None:
@@ -99,6 +99,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=default_work_dir(), help="where stand-ins are rendered to")
     parser.add_argument("--no-drift", action="store_true", help="leave out the second fit of each rig")
     parser.add_argument("--photos", action="store_true", help="error against the number of photos, instead of the table")
+    parser.add_argument("--meshes", type=Path, help="folder for the fitted neutrals, to look at where they are wrong")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     names = arguments.captures or [*CAPTURES, *(STAND_INS if arguments.stand_ins else ())]
@@ -110,21 +111,21 @@ def main() -> None:
             [case for case in cases if case.kind == "loose" and case.source.exists()], arguments.heads, arguments.preset
         )
     else:
-        results = _table(cases, arguments.heads, arguments.kinds, not arguments.no_drift, arguments.preset)
+        results = _table(cases, arguments)
     if arguments.json:
         arguments.json.write_text(json.dumps(results, indent=1) + "\n")
 
 
-def _table(cases: list[Case], heads: list[str], kinds: list[str], drift: bool, preset: str) -> dict[str, float | int]:
+def _table(cases: list[Case], arguments: argparse.Namespace) -> dict[str, float | int]:
     results: dict[str, float | int] = {}
     print(HEADER)
     for case in cases:
         if not case.source.exists():
             print(f"{case.name:16s} left out: no {case.source}")
             continue
-        for head in heads:
-            for kind in kinds:
-                row = in_own_process(case, head, kind, drift, preset)
+        for head in arguments.heads:
+            for kind in arguments.kinds:
+                row = in_own_process(case, head, kind, not arguments.no_drift, arguments.preset, arguments.meshes)
                 print(text_of(row, case), flush=True)
                 results |= keys_of(row)
     print_targets()

@@ -51,11 +51,17 @@ def even_photos(yaws_deg: Sequence[float], count: int) -> list[int]:
     return sorted(chosen, key=lambda index: yaws_deg[index])
 
 
+def counts_of(case: Case) -> list[int]:
+    """The numbers of photos to fit: those of COUNTS that the capture has, and all of its neutral ones."""
+    available = sum(truth.expression == "neutral" for name, truth in frame_truths(case).items() if "#" not in name)
+    return sorted({min(count, available) for count in COUNTS})
+
+
 def subset(capture: Capture, case: Case, count: int) -> Capture:
     """The capture with `count` of its neutral photos."""
     truths = frame_truths(case)
     neutral = [view for view in capture.views if (truth := truths.get(view.name)) is not None and truth.expression == "neutral"]
-    chosen = even_photos([seen_yaw_deg(truths[view.name].T_cam_head) for view in neutral], min(count, len(neutral)))
+    chosen = even_photos([seen_yaw_deg(truths[view.name].T_cam_head) for view in neutral], count)
     return dataclasses.replace(capture, views=tuple(neutral[index] for index in chosen))
 
 
@@ -72,7 +78,7 @@ def measure_photos(cases: Sequence[Case], heads: Sequence[str], preset: str = "f
     print(f"{'capture':16s} {'head':6s} {'photos':>6s} {'face mm':>8s} {'p95':>6s} {'whole head':>10s}")
     for case in cases:
         for head in heads:
-            for count in COUNTS:
+            for count in counts_of(case):
                 with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
                     row = pool.submit(measure_count, case, head, count, preset).result()
                 rows.append(row)

@@ -19,6 +19,7 @@ from benchmarks.geometry_scores import Align, RegionScore, score_mesh
 from recon import Avatar, FitSettings, fit, load_capture
 from recon.avatar import FittedView
 from recon.capture import Capture
+from recon.export.ply import write_ply
 from recon.quality import geometry_error
 
 KINDS = ("average", "landmarks", "full")
@@ -69,8 +70,11 @@ class Row:
     views: int = 0
 
 
-def measure(case: Case, head: str, kind: str, *, drift: bool = True, preset: str = "full") -> Row:
-    """Fit one capture in one way and score it; to be called in a process of its own, whose memory it reports."""
+def measure(case: Case, head: str, kind: str, *, drift: bool = True, preset: str = "full", meshes: Path | None = None) -> Row:
+    """Fit one capture in one way and score it; to be called in a process of its own, whose memory it reports.
+
+    `meshes` is a folder for the fitted neutrals, in the frame in which they are scored.
+    """
     if kind == "average":
         average = load_head(_model_of(head))
         return _scored(Row(case.key, head, kind, NAN, NAN, NAN), score_mesh(case.folder, average.vertices, average.triangles))
@@ -81,6 +85,9 @@ def measure(case: Case, head: str, kind: str, *, drift: bool = True, preset: str
     is_rig = case.kind == "rig"
     mesh = avatar.mesh(frame="world" if is_rig else "head")
     align: Align = "none" if is_rig else "similarity"
+    if meshes is not None:
+        meshes.mkdir(parents=True, exist_ok=True)
+        write_ply(meshes / f"{case.key}.{head}.{kind}.ply", mesh.vertices, mesh.triangles, comment="metres, +Y up, frame of the score")
     row = Row(case.key, head, kind, NAN, NAN, NAN, seconds=round(seconds, 1), peak_gb=round(peak_gb, 2), views=len(avatar.views))
     row = _scored(row, score_mesh(case.folder, mesh.vertices, mesh.triangles, align=align))
     row = dataclasses.replace(row, **view_figures(avatar, frame_truths(case), is_rig))

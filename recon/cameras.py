@@ -12,8 +12,9 @@ from recon.capture import View
 
 # Without EXIF: a usual portrait lens (about 62 degrees over the diagonal of a 3:4 picture), known to about a fifth.
 UNKNOWN_FOCAL_FACTOR, UNKNOWN_FOCAL_SD = 1.2, 0.2
-# EXIF gives the lens's nominal value; makers round it and focusing changes it by a few percent.
-EXIF_FOCAL_SD = 0.02
+# EXIF gives the lens's nominal value: a phone's 26 mm (35 mm equivalent) is rounded by up to 2 percent, whose deviation is 1.1.
+# What focusing and cropping add is for the robust tail (`believed_focal_sd`).
+EXIF_FOCAL_SD = 0.011
 # A focal length so many standard deviations from its prior is half believed to be a wrong entry (another lens, a crop, a converter).
 HALF_BELIEVED_SDS = 2.5
 # EXIF values that agree within this belong to one camera.

@@ -26,7 +26,7 @@ YAWS_DEG: tuple[float, ...] = tuple(float(yaw) for yaw in range(-90, 91, 15))
 PITCHES_DEG: tuple[float, ...] = (-30.0, 0.0, 30.0)
 """Directions that a photographer can be told: around the head in steps of 15 degrees, at eye height and well above or below it."""
 
-MIN_GAIN = 0.02
+MIN_GAIN = 0.01
 """A photo that is expected to take off less than this share is not asked for."""
 
 PLAIN_FIRST = 0.9

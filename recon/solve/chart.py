@@ -19,8 +19,9 @@ SIDES = ((1.0, 0.0, 0.0), (-1.0, 0.0, 0.0), (0.0, 0.75, 0.66), (0.0, 0.2, -1.0),
 MIN_SIDE_COSINE = 0.45
 # So much of the face's border is shown too, since patches at a chart's edge cannot be matched.
 FACE_MARGIN_M = 0.012
-# The lowest skin of a head model is where its neck was cut: the rim and the lid on it are no skin of anybody.
-CUT_M = 0.012
+# Where its neck was cut a head model goes straight on while people have shoulders and collars, and the lid is no skin of anybody: so
+# much above the cut nothing is compared, and nothing moves at the cut itself.
+CUT_M = 0.03
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -112,56 +113,6 @@ def surround_triangles(head: HeadModel) -> np.ndarray:
     if wanted.any() and len(face):
         wanted[face[KDTree(head.vertices[wanted]).query(head.vertices[face])[0] < FACE_MARGIN_M]] = True
     wanted &= head.vertices[:, 1] > head.vertices[:, 1].min() + CUT_M
-    return np.flatnonzero((head.triangle_parts == PARTS.index("skin")) & wanted[head.triangles].all(1))
-
-
-def make_chart(head: HeadModel, texel_mm: float) -> FaceChart:
-    """Cover the face's bounding box in UV with square texels of about the given size on the skin.
-
-    UV to millimetres is taken from the median triangle of the face; the grid is found by casting one ray a texel at the UV layout.
-    """
-    chosen = face_triangles(head)
-    uv = head.uvs[head.triangle_uvs[chosen]].astype(np.float64)
-    mm_per_uv = 1e3 * float(np.median(np.sqrt(_areas(head.vertices[head.triangles[chosen]]) / np.maximum(_areas(uv), 1e-12))))
-    low, high = uv.reshape(-1, 2).min(0), uv.reshape(-1, 2).max(0)
-    width, height = np.ceil((high - low) * mm_per_uv / texel_mm).astype(int)
-    flat = (uv - low) * mm_per_uv / texel_mm
-    flat[..., 1] = height - flat[..., 1]  # row 0 is the top, v = high
-    layout = np.concatenate([flat.reshape(-1, 2), np.zeros((flat.size // 2, 1))], 1)
-    x, y = np.meshgrid(np.arange(width) + 0.5, np.arange(height) + 0.5)
-    origins = np.stack([x, y, np.full_like(x, -1.0)], -1).reshape(-1, 3)
-    hits = RayScene(layout.astype(np.float32), np.arange(len(layout)).reshape(-1, 3).astype(np.int32)).cast(
-        origins, np.broadcast_to([0.0, 0.0, 1.0], origins.shape)
-    )
-    mask = np.isfinite(hits.distance)
-    corners = head.triangles[chosen[hits.triangle_index[mask]]].astype(np.int64)
-    barycentric = hits.barycentric[mask].astype(np.float64)
-    return FaceChart(mask.reshape(height, width), corners, barycentric, texel_mm, head.num_vertices)
-
-
-def surround_charts(head: HeadModel, texel_mm: float) -> tuple[FaceChart, ...]:
-    """Scalp, neck and underside of the chin: a chart for each of SIDES, as seen from infinitely far away.
-
-    The heads' own layouts cut these parts up and stretch them, so texels are laid out by parallel rays instead. What lies behind
-    something else from every side (behind the ears) is on no chart.
-    """
-    chosen = surround_triangles(head)
-    if len(chosen) == 0:
-        return ()
-    scene, is_chosen = RayScene(head.vertices, drawn_triangles(head)), np.zeros(len(head.triangles), bool)
-    is_chosen[chosen] = True
-    charts = (_side_chart(head, scene, is_chosen, np.array(side) / np.linalg.norm(side), texel_mm) for side in SIDES)
-    return tuple(chart for chart in charts if chart.mask.any())
-
-
-def surround_triangles(head: HeadModel) -> np.ndarray:
-    """(T,) indices of skin triangles on scalp and neck, with a margin of the face."""
-    skin = head.vertex_parts == PARTS.index("skin")
-    above_cut = head.vertices[:, 1] > head.vertices[:, 1].min() + CUT_M
-    wanted = skin & above_cut & np.isin(head.vertex_regions, [REGIONS.index(region) for region in ("scalp", "neck")])
-    face = np.flatnonzero(skin & (head.vertex_regions == REGIONS.index("face")))
-    if wanted.any() and len(face):
-        wanted[face[KDTree(head.vertices[wanted]).query(head.vertices[face])[0] < FACE_MARGIN_M]] = True
     return np.flatnonzero((head.triangle_parts == PARTS.index("skin")) & wanted[head.triangles].all(1))
 
 

@@ -28,6 +28,10 @@ REST_SD = 0.15
 """Standard deviation between people of the resting face along each expression shape."""
 MOVING_AT_REST = ("eyeBlink", "eyeLook")
 """Shapes that no face has at rest: eyes look somewhere in every picture, and lids that hang are looked at as lids."""
+SIDES_SCALE = 0.1
+"""Scale of the Laplace prior on the difference of a shape's two sides: the side that no picture shows does as the other one."""
+NO_SIDES = ("jawLeft", "mouthLeft", "eyeLook")
+"""Beginnings of names that end in Left and are not the left side of a pair: directions, and eyes that look the same way."""
 GENTLE_SD, GENTLE_OUTSIDE_SD = 0.15, 0.03
 """Standard deviations of a weight and of its part outside [0, 1] in the first stages."""
 _ROUNDS = 30
@@ -93,6 +97,7 @@ def add_expression_prior(equations: NormalEquations, problem: Problem, state: He
     beyond, is_out = np.clip(weights, 0, 1) - weights, outside > 0
     equations.add_prior("expression prior", columns.ravel(), -weights.ravel(), 1 / np.sqrt(inside.ravel()))
     equations.add_prior("expression range", columns[is_out], beyond[is_out], WEIGHT_OUTSIDE_SD)
+    _add_sides(equations, problem, state, instants)
     precision, rest = inside + outside, np.zeros_like(sd) if state.rest is None else state.rest
     for k in np.flatnonzero(sd > 0):
         # The resting face is free to follow its weights: with both at once, r of gradient g and coupling -p to each total.
@@ -101,6 +106,27 @@ def add_expression_prior(equations: NormalEquations, problem: Problem, state: He
         own = columns[:, k]
         equations.hessian[np.ix_(own, own)] -= np.outer(precision[:, k], precision[:, k]) / (precision[:, k].sum() + anchor)
         equations.gradient[own] += precision[:, k] * pull / (precision[:, k].sum() + anchor)
+
+
+def side_pairs(shape_names: tuple[str, ...]) -> np.ndarray:
+    """(P, 2) indices of the left and right side of one movement."""
+    left = [name for name in shape_names if name.endswith("Left") and not name.startswith(NO_SIDES)]
+    pairs = [(shape_names.index(name), name.removesuffix("Left") + "Right") for name in left]
+    return np.array([(index, shape_names.index(right)) for index, right in pairs if right in shape_names], int).reshape(-1, 2)
+
+
+def _add_sides(equations: NormalEquations, problem: Problem, state: HeadState, instants: list[int]) -> None:
+    """Faces are as lopsided as the pictures say and no more."""
+    pairs = side_pairs(problem.deformable.shape_names)
+    for instant in instants:
+        weights, columns = state.weights[instant], state.layout.weights(instant)[pairs]
+        difference = weights[pairs[:, 0]] - weights[pairs[:, 1]]
+        precision = 1.0 / (SIDES_SCALE * np.sqrt(difference**2 + WEIGHT_FLOOR**2))
+        for k, sign in ((0, 1.0), (1, -1.0)):
+            equations.hessian[columns[:, k], columns[:, k]] += precision
+            equations.hessian[columns[:, k], columns[:, 1 - k]] -= precision
+            equations.gradient[columns[:, k]] -= sign * precision * difference
+        equations.cost["expression sides"] = equations.cost.get("expression sides", 0.0) + 0.5 * float(precision @ difference**2)
 
 
 def with_rest(problem: Problem, state: HeadState, instants: list[int]) -> HeadState:

@@ -27,7 +27,15 @@ from recon.solve.conventions import check_rig
 from recon.solve.corrections import correct_instants
 from recon.solve.prepare import Prepared
 from recon.solve.problem import Problem
-from recon.solve.refine import is_sweepable, refine_free_form, refine_modes
+from recon.solve.refine import (
+    FAST_MODE_LEVELS,
+    FAST_OFFSET_LEVELS,
+    MODE_LEVELS,
+    OFFSET_LEVELS,
+    is_sweepable,
+    refine_free_form,
+    refine_modes,
+)
 from recon.solve.register import Features, find_features, register
 from recon.solve.rejection import BAD_CAPTURE_SHARE, misfitting_views
 from recon.solve.stages import FAST, FULL, LANDMARKS, MIDDLE, MIN_FREE_FORM_SPAN_DEG, NUM_STAGES_BEFORE_SWEEP, DenseStage, tempered
@@ -35,6 +43,7 @@ from recon.solve.start import Start, empty_state, start_loose, start_rig
 from recon.solve.state import HeadState
 from recon.solve.strangers import find_strangers
 from recon.solve.surround import fit_surround
+from recon.solve.sweep import SweepLevel
 from recon.solve.unlike_skin import SkinMap, map_skin
 from recon.uncertainty import Uncertainty
 
@@ -102,11 +111,12 @@ def solve(
     span_deg = view_span_deg(solution.problem, solution.state, solution.registered)
     if span_deg < MIN_FREE_FORM_SPAN_DEG:
         return dataclasses.replace(solution, notes=(*solution.notes, NARROW_SPAN_NOTE.format(span_deg)))
-    solution = step(checkpoints, "sweep", partial(refine_modes, solution, prepared, progress))
+    modes, offsets = (MODE_LEVELS, OFFSET_LEVELS) if preset == "full" else (FAST_MODE_LEVELS, FAST_OFFSET_LEVELS)
+    solution = step(checkpoints, "sweep", partial(refine_modes, solution, prepared, progress, levels=modes))
     if not free_form:
         return solution
     solution = step(checkpoints, "surround", partial(_surround, solution, prepared, progress))
-    solution = step(checkpoints, "free-form", partial(_free_form, solution, prepared, tempered(stages[-1], span_deg), progress))
+    solution = step(checkpoints, "free-form", partial(_free_form, solution, prepared, tempered(stages[-1], span_deg), offsets, progress))
     return step(checkpoints, "expressions", partial(correct_instants, solution, prepared, MIDDLE, progress))
 
 
@@ -277,7 +287,9 @@ def _confirm(
     return state, ""
 
 
-def _free_form(solution: Solution, prepared: Prepared, stage: DenseStage, progress: Progress | None) -> Solution:
+def _free_form(
+    solution: Solution, prepared: Prepared, stage: DenseStage, levels: tuple[SweepLevel, ...], progress: Progress | None
+) -> Solution:
     """What is skin, by the matches of the present mesh, then offsets from what was measured on it."""
     problem, state, views = solution.problem, solution.state, solution.registered
     chart = make_chart(problem.deformable.head, stage.texel_mm)
@@ -285,4 +297,4 @@ def _free_form(solution: Solution, prepared: Prepared, stage: DenseStage, progre
     if not matches:
         return solution
     solution = dataclasses.replace(solution, skin=map_skin(problem, state, prepared.pictures, views, matches))
-    return refine_free_form(solution, prepared, stage, matches, progress)
+    return refine_free_form(solution, prepared, stage, matches, progress, levels=levels)

@@ -71,11 +71,14 @@ MODE_LEVELS = (SweepLevel(1.1, 1.0, 9, 4.0, 17), SweepLevel(1.1, 1.0, 9, 3.0, 17
 """For the modes: what flow leaves is at most about 3 mm, and within 2 mm the finer texels find the height."""
 OFFSET_LEVELS = (SweepLevel(0.56, 0.5, 15, 1.5, 17), SweepLevel(0.56, 0.5, 15, 1.0, 13))
 """For the offsets, twice: patches are compared better once the surface under them is right."""
+FAST_MODE_LEVELS, FAST_OFFSET_LEVELS = MODE_LEVELS[::2], OFFSET_LEVELS[:1]
 MIN_CAMERAS = 4
 """A rig whose calmest instant fewer cameras saw is refined by matches, like loose pictures."""
 
 
-def refine_modes(solution: Solution, prepared: Prepared, progress: Progress | None = None) -> Solution:
+def refine_modes(
+    solution: Solution, prepared: Prepared, progress: Progress | None = None, *, levels: Sequence[SweepLevel] = MODE_LEVELS
+) -> Solution:
     """Sweep the calmest instant of a rig and bring the modes of the head to the heights found; other captures stay as they are.
 
     Loose pictures are left to flow: their poses and focal lengths are a third of a degree and half a percent off, which shifts the
@@ -83,7 +86,7 @@ def refine_modes(solution: Solution, prepared: Prepared, progress: Progress | No
     """
     problem, state = solution.problem, solution.state
     trust = swept_views(solution, prepared)
-    for done, level in enumerate(MODE_LEVELS if trust else ()):
+    for done, level in enumerate(levels if trust else ()):
         chart = make_chart(problem.deformable.head, level.texel_mm)
         swept = sweep_calm(problem, state, prepared.pictures, trust, chart, level, solution.skin)
         state = solve_modes(problem, state, swept, stride=2 if level.texel_mm > 1 else 3)
@@ -95,9 +98,15 @@ def refine_modes(solution: Solution, prepared: Prepared, progress: Progress | No
 
 
 def refine_free_form(
-    solution: Solution, prepared: Prepared, stage: DenseStage, first: list[Matches], progress: Progress | None = None
+    solution: Solution,
+    prepared: Prepared,
+    stage: DenseStage,
+    first: list[Matches],
+    progress: Progress | None = None,
+    *,
+    levels: Sequence[SweepLevel] = OFFSET_LEVELS,
 ) -> Solution:
-    """Offsets twice, as smooth as left-out pairs of views ask for, with poses and expressions settling in between.
+    """Offsets once a level, as smooth as left-out pairs of views ask for, with poses and expressions settling in between.
 
     By heights of the sweep where a rig allows it, else by matches; `first` are the present mesh's.
     """
@@ -111,7 +120,7 @@ def refine_free_form(
     def match_again(problem: Problem, state: HeadState) -> list[Matches]:
         return _trusted(find_matches(problem, state, chart, grid, stage, pictures, views), solution)
 
-    for done, level in enumerate(OFFSET_LEVELS):
+    for done, level in enumerate(levels):
         matches: list[Matches] = []
         if trust:
             fine = make_chart(problem.deformable.head, level.texel_mm)
@@ -126,14 +135,14 @@ def refine_free_form(
         if width is not None:
             offsets = solve_offsets(problem.deformable.head, parts[0], problem.deformable.offsets, FreeFormStage(width_m=width))
             problem = dataclasses.replace(problem, deformable=problem.deformable.with_offsets(offsets))
-        if trust and done == len(OFFSET_LEVELS) - 1:
+        if trust and done == len(levels) - 1:
             matches = match_again(problem, state)
         if matches and settled:
             state, _ = solve_matches(problem, state, hold_shape, matches, views, settled)
         if progress is not None:
             largest = 1e3 * np.linalg.norm(problem.deformable.offsets, axis=1).max()
             bend = "none needed" if width is None else f"up to {largest:.1f} mm, bending over {1e3 * width:.1f} mm"
-            progress(f"free-form: {bend}", done + 1, len(OFFSET_LEVELS))
+            progress(f"free-form: {bend}", done + 1, len(levels))
     return dataclasses.replace(solution, problem=problem, state=state)
 
 

@@ -9,13 +9,12 @@ import numpy as np
 
 from assets.drawn import drawn_triangles
 from assets.head_model import PARTS, HeadModel
+from recon.solve.chart import CUT_M
 from recon.solve.pictures import WorkingPicture
 from recon.solve.residuals import Projection
 from render import RayScene, vertex_normals
 from render.camera import Camera
 
-# A head model ends in a straight neck where people have shoulders, so so much above its cut the outline is not compared.
-SHOULDERS_M = 0.03
 # A rim point counts where the ray that passes it at this distance meets no other part of the head.
 CLEARANCE_M = 0.003
 # Parts that nearly end at the rim: points of edges longer than this count as so many points of this spacing, at most MAX_SPAN.
@@ -222,7 +221,7 @@ def find_outline(head: HeadModel, vertices: np.ndarray, camera: Camera, picture:
     if picture.colour is None:
         return None
     triangles = drawn_triangles(head)
-    allowed = (head.vertex_parts == PARTS.index("skin")) & (head.vertices[:, 1] > head.vertices[:, 1].min() + SHOULDERS_M)
+    allowed = (head.vertex_parts == PARTS.index("skin")) & (head.vertices[:, 1] > head.vertices[:, 1].min() + CUT_M)
     normals = vertex_normals(vertices, triangles)
     rim = rim_points(vertices, normals, triangles, allowed, camera, RayScene(vertices, triangles))
     if len(rim.px) == 0:

@@ -13,7 +13,7 @@ from scipy.spatial import KDTree
 from assets.drawn import drawn_triangles
 from assets.head_model import PARTS, REGIONS, HeadModel
 from recon.solve.bundle import StrideSamples, choose_pairs
-from recon.solve.chart import surround_charts
+from recon.solve.chart import CUT_M, surround_charts
 from recon.solve.deformable import spread_points
 from recon.solve.flow import match_pair
 from recon.solve.normal_equations import NormalEquations, cauchy_weight
@@ -32,6 +32,8 @@ Progress = Callable[[str, int, int], None]
 # Bumps along the normal on scalp and neck: how many, their Gaussian's sigma, one standard deviation. Where only the face is known,
 # scalp and neck of an average head are off by about so much.
 NUM_BUMPS, BUMP_SIGMA_M, BUMP_SD_M = 72, 0.032, 0.006
+# A bump differs from the mean of its neighbours by so many standard deviations: where nothing is seen the skull goes on smoothly.
+NUM_NEIGHBOURS, BENDING_SD = 6, 0.3
 # From the edge of the face a bump grows to its height over about this distance, and on the face itself it is zero.
 FADE_M = 0.012
 
@@ -76,13 +78,13 @@ def fit_surround(
     Returns the problem with that displacement in its head. Deterministic. Without colours in the pictures, outlines are left out.
     """
     basis = surround_basis(problem.deformable.head)
-    charts, coeffs = SurroundCharts(problem, stage), np.zeros(len(basis))
-    for done in range(stage.rounds if len(basis) else 0):
+    charts, coeffs = SurroundCharts(problem, stage), np.zeros(len(basis.bumps))
+    for done in range(stage.rounds if len(coeffs) else 0):
         rows = surround_rows(problem, state, charts, pictures, views, skin)
         coeffs = solve_bumps(rows, basis, coeffs, stage.steps)
-        problem = dataclasses.replace(problem, deformable=problem.deformable.with_surround(np.tensordot(coeffs, basis, 1)))
+        problem = dataclasses.replace(problem, deformable=problem.deformable.with_surround(basis.moved(coeffs)))
         if progress is not None:
-            furthest = 1e3 * float(np.linalg.norm(np.tensordot(coeffs, basis, 1), axis=1).max())
+            furthest = 1e3 * float(np.linalg.norm(basis.moved(coeffs), axis=1).max())
             progress(f"scalp and neck: {sum(len(r.weight) for r in rows)} points, up to {furthest:.1f} mm", done + 1, stage.rounds)
     return problem
 
@@ -106,16 +108,19 @@ def surround_rows(
     return [row for row in rows if row is not None]
 
 
-def solve_bumps(rows: list[SurfaceRows], basis: np.ndarray, start: np.ndarray, steps: int) -> np.ndarray:
-    """(K,) coefficients, of unit variance, of displacements (K, V, 3) that explain rows linearised at `start`.
+def solve_bumps(rows: list[SurfaceRows], basis: SurroundBasis, start: np.ndarray, steps: int) -> np.ndarray:
+    """(K,) coefficients, of unit variance and like their neighbours', that explain rows linearised at `start`.
 
     Cauchy loss whose scale shrinks to the rows' own.
     """
     coeffs, columns = start, np.arange(len(start))
-    jacobians = [through(row.d_point, basis, row.corners, row.barycentric) for row in rows]
+    jacobians = [through(row.d_point, basis.bumps, row.corners, row.barycentric) for row in rows]
+    bending = np.eye(len(start))
+    np.add.at(bending, (np.arange(len(start))[:, None], basis.neighbours), -1.0 / max(basis.neighbours.shape[1], 1))
     for step in range(steps):
         equations = NormalEquations(len(start))
         equations.add_prior("surround prior", columns, -coeffs, 1.0)
+        equations.add_rows("bending", columns, bending, -bending @ coeffs, np.full(len(bending), BENDING_SD**-2))
         for row, jacobian in zip(rows, jacobians, strict=True):
             left = row.residual - jacobian @ (coeffs - start)
             robust = cauchy_weight(np.linalg.norm(left, axis=1), row.robust * 2 ** (steps - 1 - step))
@@ -226,16 +231,31 @@ def through(d_point: np.ndarray, basis: np.ndarray, corners: np.ndarray, barycen
     return np.einsum("nrc,knc->nrk", d_point.astype(np.float32), moved)
 
 
-def surround_basis(head: HeadModel) -> np.ndarray:
-    """(K, V, 3) float32 bumps along the normals of evenly spread places on scalp and neck; zero on the face and ears."""
+@dataclasses.dataclass(frozen=True, eq=False)
+class SurroundBasis:
+    """What may move beyond the face."""
+
+    bumps: np.ndarray
+    """(K, V, 3) float32 metres for one standard deviation: bumps along the normals of evenly spread places on scalp and neck."""
+    neighbours: np.ndarray
+    """(K, N) int64: the nearest other bumps of each."""
+
+    def moved(self, coeffs: np.ndarray) -> np.ndarray:
+        """(V, 3) displacement of coefficients (K,)."""
+        return np.tensordot(coeffs, self.bumps, 1)
+
+
+def surround_basis(head: HeadModel) -> SurroundBasis:
+    """Bumps that are zero on face and ears and fade towards the neck's cut, so that the head still fits a body."""
     free = _skin_of(head, "scalp", "neck")
     if len(free) == 0:
-        return np.zeros((0, head.num_vertices, 3), np.float32)
+        return SurroundBasis(np.zeros((0, head.num_vertices, 3), np.float32), np.zeros((0, 0), np.int64))
     normals = vertex_normals(head.vertices, head.triangles)
     centres = free[spread_points(head.vertices[free], min(NUM_BUMPS, len(free)))]
     distance2 = np.square(head.vertices[None] - head.vertices[centres][:, None]).sum(-1)
     heights = BUMP_SD_M * np.exp(-distance2 / (2 * BUMP_SIGMA_M**2)) * _growth(head, free, _skin_of(head, "face", "ears"))
-    return (heights[..., None] * normals[centres][:, None]).astype(np.float32)
+    neighbours = np.argsort(distance2[:, centres], axis=1, kind="stable")[:, 1 : 1 + NUM_NEIGHBOURS]
+    return SurroundBasis((heights[..., None] * normals[centres][:, None]).astype(np.float32), neighbours)
 
 
 def _skin_of(head: HeadModel, *regions: str) -> np.ndarray:
@@ -250,4 +270,4 @@ def _growth(head: HeadModel, moved: np.ndarray, held: np.ndarray) -> np.ndarray:
     growth[moved] = 1.0
     if len(held) and len(moved):
         growth[moved] = 1.0 - np.exp(-np.square(KDTree(head.vertices[held]).query(head.vertices[moved])[0] / FADE_M) / 2)
-    return growth
+    return growth * np.clip((head.vertices[:, 1] - head.vertices[:, 1].min()) / CUT_M, 0.0, 1.0)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from assets.head_model import HeadModel
+from assets.head_model import REGIONS, HeadModel
 from benchmarks.geometry_captures import FrameTruth
 from benchmarks.stand_in_people import StandInPerson, face_vertices, make_person
 from benchmarks.stand_in_scene import Pose, build_stand_in_scene
@@ -19,7 +19,8 @@ from benchmarks.stand_in_skin import bake_stand_in_skin
 from benchmarks.stand_in_specs import EVERYTHING, EXPRESSIONS, PersonSpec, SkinSpec
 from benchmarks.stand_ins import save_photo, truth_mesh, truth_vertices
 from recon import Avatar
-from recon.quality import Alignment, GeometryError, geometry_error
+from recon.quality import GeometryError, geometry_error
+from recon.solve.start import similarity
 from recon.video import write_video
 from render import Camera
 from studio.sample_light import Irradiance
@@ -137,21 +138,28 @@ def make_clip(folder: Path, spec: PersonSpec = PERSON, *, frames: int = 16) -> R
 
 
 def face_error(
-    rendered: Rendered, vertices: np.ndarray, triangles: np.ndarray, *, align: Alignment, expression: str = "neutral"
+    rendered: Rendered, vertices: np.ndarray, triangles: np.ndarray, *, align: bool, expression: str = "neutral"
 ) -> GeometryError:
-    """Distances over the true face, in the rig's world for a rig."""
+    """Distances over the true face, in the rig's world for a rig; with `align`, after the similarity of vertices of one meaning.
+
+    Person and fit share the default head's topology, so that alignment needs no search; it is a little worse than the best one.
+    """
     used, own = truth_mesh(rendered.person)
-    truth = truth_vertices(rendered.person, expressed(expression))[used]
+    truth = truth_vertices(rendered.person, expressed(expression))
     truth = truth @ rendered.T_world_head[:3, :3].T + rendered.T_world_head[:3, 3]
-    return geometry_error(vertices, triangles, truth, own, mask=np.isin(used, face_vertices(rendered.person)), align=align)
+    if align:
+        face = rendered.person.head.vertex_regions == REGIONS.index("face")
+        found = similarity(vertices[face].astype(np.float64), truth[: len(face)][face], np.ones(int(face.sum())))
+        vertices = found.scale * vertices @ found.R.T + found.t
+    return geometry_error(vertices, triangles, truth[used], own, mask=np.isin(used, face_vertices(rendered.person)), align="none")
 
 
-def neutral_error(rendered: Rendered, avatar: Avatar, *, align: Alignment) -> GeometryError:
-    """Distances of the avatar's neutral; in the world where nothing is aligned."""
-    mesh = avatar.mesh(frame="world" if align == "none" else "head")
+def neutral_error(rendered: Rendered, avatar: Avatar, *, align: bool) -> GeometryError:
+    """Distances of the avatar's neutral; where it lies in the world unless it is to be aligned."""
+    mesh = avatar.mesh(frame="head" if align else "world")
     return face_error(rendered, mesh.vertices, mesh.triangles, align=align)
 
 
 def average_error(rendered: Rendered, head: HeadModel) -> GeometryError:
-    """Distances of the average head after the most favourable placement: what a fit has to beat."""
-    return face_error(rendered, head.vertices, head.triangles, align="similarity")
+    """Distances of the average head after alignment: what a fit has to beat."""
+    return face_error(rendered, head.vertices, head.triangles, align=True)

@@ -36,7 +36,8 @@ def assert_same(a: Solution, b: Solution) -> None:
     assert digest(a.problem) == digest(b.problem) and digest(a.reports) == digest(b.reports)
 
 
-def test_a_resumed_fit_ends_where_an_uninterrupted_one_does_to_the_bit(person, prepared, tmp_path: Path):
+def test_a_resumed_fit_ends_where_an_uninterrupted_one_does_to_the_bit(person, prepared, tmp_path: Path, monkeypatch):
+    monkeypatch.setattr(pipeline, "FAST", tuple(dataclasses.replace(stage, rounds=1) for stage in pipeline.FAST))
     whole = solve(prepared, "fast", True, True)
 
     def interrupt(text: str, done: int, total: int) -> None:
@@ -103,7 +104,7 @@ def test_a_file_that_would_call_something_is_not_obeyed(prepared, tmp_path: Path
 
 def test_every_stage_of_the_solve_is_kept(prepared, tmp_path: Path, monkeypatch):
     """Each call of `step` in the solve leaves a file, numbered in their order."""
-    monkeypatch.setattr(pipeline, "FAST", pipeline.FAST[:1])
+    monkeypatch.setattr(pipeline, "FAST", (dataclasses.replace(pipeline.FAST[0], rounds=1),))
     solve(prepared, "fast", True, True, None, Checkpoints(tmp_path, prepared, "fast"))
     names = sorted(path.name for path in tmp_path.glob("*.stage"))
     assert [name[:2] for name in names] == [f"{number:02d}" for number in range(1, len(names) + 1)]

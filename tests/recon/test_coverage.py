@@ -105,7 +105,7 @@ def test_each_photo_taken_leaves_less_to_gain(surface):
 
 
 def test_an_expression_seen_once_is_asked_for_from_a_second_side(surface):
-    around = [SeenFrom(f"{yaw} {pitch}", yaw, pitch) for yaw in range(-90, 91, 15) for pitch in (-30.0, 0.0, 30.0)]
+    around = [SeenFrom(f"{yaw} {pitch}", yaw, pitch) for yaw in range(-90, 91, 10) for pitch in (-40.0, -20.0, 0.0, 20.0, 40.0)]
     others = [
         SeenFrom(f"{group.name} {yaw}", yaw, 0.0, 1.0, dict.fromkeys(group.shapes, 0.9))
         for group in EXPRESSIONS

@@ -49,7 +49,7 @@ def _focal_error(rendered: Rendered, avatar: Avatar) -> float:
 
 
 def test_shape_comes_back_from_seven_photos(photos, avatar):
-    found, average = neutral_error(photos, avatar, align="similarity"), average_error(photos, avatar.head)
+    found, average = neutral_error(photos, avatar, align=True), average_error(photos, avatar.head)
     assert avatar.scale == "relative"
     assert found.median_mm < 0.6 * average.median_mm and found.p95_mm < average.p95_mm, (found, average)
 
@@ -84,7 +84,7 @@ def test_focal_length_and_shape_come_back_without_and_with_wrong_exif(photos, in
             exif.get_ifd(0x8769)[0xA405] = round(focal_35mm)
         Image.open(path).save(tmp_path / path.name, "JPEG", quality="keep", exif=exif.tobytes())
     avatar = fit(load_capture(tmp_path), FAST)
-    found, average = neutral_error(photos, avatar, align="similarity"), average_error(photos, avatar.head)
+    found, average = neutral_error(photos, avatar, align=True), average_error(photos, avatar.head)
     assert _focal_error(photos, avatar) < 0.06, _focal_error(photos, avatar)
     assert found.median_mm < 0.75 * average.median_mm, (found, average)
 
@@ -98,13 +98,13 @@ def test_strangers_photo_is_set_aside_and_named(photos, inner, tmp_path):
     other = next(view for view in avatar.views if view.name == "IMG_00.jpg")
     assert other.camera is None and other.reason, (other.status, other.reason)
     assert [view.name for view in avatar.views if view.camera is None] == ["IMG_00.jpg"]
-    assert neutral_error(photos, avatar, align="similarity").median_mm < 0.75 * average_error(photos, avatar.head).median_mm
+    assert neutral_error(photos, avatar, align=True).median_mm < 0.75 * average_error(photos, avatar.head).median_mm
 
 
 def test_clip_without_exif_gives_shape_and_cameras(tmp_path):
     clip = make_clip(tmp_path)
     avatar = fit(load_capture(clip.folder / "video.mp4"), FAST)
-    found, average = neutral_error(clip, avatar, align="similarity"), average_error(clip, avatar.head)
+    found, average = neutral_error(clip, avatar, align=True), average_error(clip, avatar.head)
     assert found.median_mm < 0.75 * average.median_mm, (found, average)
     assert np.median(_angles_deg(clip, avatar)) < 1.0
 
@@ -117,5 +117,5 @@ def test_photos_and_a_rig_of_one_person_go_into_one_solve(photos, tmp_path):
         shutil.copy(photos.folder / "images" / f"IMG_{number:02d}.jpg", few)
     avatar = fit(load_capture([rig.folder / "images", few], cameras=rig.folder / "cameras.json"), FAST)
     assert avatar.scale == "metric" and all(view.camera is not None for view in avatar.views)
-    found, average = neutral_error(rig, avatar, align="none"), average_error(rig, avatar.head)
+    found, average = neutral_error(rig, avatar, align=False), average_error(rig, avatar.head)
     assert found.median_mm < 0.7 * average.median_mm, (found, average)

@@ -31,7 +31,7 @@ def smooth(tmp_path_factory: pytest.TempPathFactory) -> Rendered:
 
 
 def test_rig_gives_the_neutral_in_the_world_without_any_alignment(rig, avatar):
-    found, average = neutral_error(rig, avatar, align="none"), average_error(rig, avatar.head)
+    found, average = neutral_error(rig, avatar, align=False), average_error(rig, avatar.head)
     assert avatar.scale == "metric"
     assert found.median_mm < 0.5 * average.median_mm and found.p95_mm < average.p95_mm, (found, average)
     assert found.median_mm < 0.6, found
@@ -61,8 +61,8 @@ def test_the_heads_pose_is_recovered_in_every_view_of_a_rig(rig, avatar):
 def test_strong_expressions_posed_mesh_lies_where_the_rig_saw_it(rig, avatar, expression):
     view = next(view for view in avatar.views if Path(view.name).name.startswith(expression))
     mesh = avatar.pose_view(view)
-    posed = face_error(rig, mesh.vertices, mesh.triangles, align="none", expression=expression)
-    unposed = face_error(rig, *_rest(avatar), align="none", expression=expression)
+    posed = face_error(rig, mesh.vertices, mesh.triangles, align=False, expression=expression)
+    unposed = face_error(rig, *_rest(avatar), align=False, expression=expression)
     assert posed.median_mm < 0.9 and posed.p95_mm < 0.5 * unposed.p95_mm, (posed, unposed)
 
 
@@ -84,13 +84,13 @@ def test_neutral_pictures_are_fitted_as_neutral(avatar):
 
 def test_deformations_outside_the_basis_come_back_where_they_are(rig, avatar):
     # The bridge of the nose is bent to the left and the right brow is heavy: the best head of the basis alone does not show it.
-    found = neutral_error(rig, avatar, align="none")
+    found = neutral_error(rig, avatar, align=False)
     basis = dataclasses.replace(avatar, offsets=np.zeros_like(avatar.offsets))
-    within = neutral_error(rig, basis, align="similarity")
+    within = neutral_error(rig, basis, align=True)
     assert found.median_mm < 0.75 * within.median_mm and found.p95_mm < within.p95_mm, (found, within)
 
 
 def test_smooth_skin_is_fitted_better_than_by_the_average_head(smooth):
     avatar = fit(load_capture(smooth.folder / "images", cameras=smooth.folder / "cameras.json"), FAST)
-    found, average = neutral_error(smooth, avatar, align="none"), average_error(smooth, avatar.head)
+    found, average = neutral_error(smooth, avatar, align=False), average_error(smooth, avatar.head)
     assert found.median_mm < 0.8 * average.median_mm and found.p95_mm < 1.1 * average.p95_mm, (found, average)

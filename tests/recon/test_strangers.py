@@ -89,7 +89,7 @@ def _prepared(person: Person, others: tuple[Person, ...], change: dict[int, np.n
 
 def _coarse(prepared: Prepared, monkeypatch: pytest.MonkeyPatch) -> Solution:
     """The solve up to the end of the coarse stage, and everything after it left out."""
-    monkeypatch.setattr("recon.solve.pipeline.FAST", FAST[:1])
+    monkeypatch.setattr("recon.solve.pipeline.FAST", (dataclasses.replace(FAST[0], rounds=2),))
     return solve(prepared, "fast", True, False)
 
 

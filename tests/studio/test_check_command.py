@@ -1,0 +1,149 @@
+"""`recon check` end to end on bundled photos: table, check.json, check.png; exit codes; advice that follows what is there."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageFilter
+
+from studio.check import load_sources
+from studio.check_canvas import Canvas, plain, shortened, text_width, wrapped
+from studio.check_map import Frame, merged_rings, spread_out
+from studio.check_picture import square_around
+from studio.cli import main
+from studio.sample import sample_capture_dir
+
+
+@pytest.fixture(scope="module")
+def person(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Five photos: two from one side, one of them twice (saved again), one blurred, one empty."""
+    folder = tmp_path_factory.mktemp("check") / "anna"
+    folder.mkdir()
+    for name in ("neutral_04.jpg", "neutral_05.jpg"):
+        shutil.copy(sample_capture_dir() / name, folder / name)
+    with Image.open(folder / "neutral_05.jpg") as photo:
+        photo.resize((photo.width * 3 // 4, photo.height * 3 // 4), Image.Resampling.BOX).save(folder / "resaved.jpg", quality=80)
+        photo.filter(ImageFilter.GaussianBlur(9)).save(folder / "shaken.jpg")
+    Image.new("RGB", (320, 320), (200, 190, 180)).save(folder / "wall.jpg")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def checked(person: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict]:
+    out = tmp_path_factory.mktemp("out") / "check"
+    assert main(["check", str(person), "--out", str(out)]) == 0
+    return out, json.loads((out / "check.json").read_text())
+
+
+def by_name(record: dict) -> dict[str, dict]:
+    return {picture["name"]: picture for picture in record["pictures"]}
+
+
+def test_every_picture_has_a_status_and_its_reason(checked):
+    pictures = by_name(checked[1])
+    assert {name: picture["status"] for name, picture in pictures.items()} == {
+        "neutral_04.jpg": "ok", "neutral_05.jpg": "ok", "resaved.jpg": "ok", "shaken.jpg": "blurred", "wall.jpg": "no_face",
+    }  # fmt: skip
+    assert "blurred" in pictures["shaken.jpg"]["warnings"][0] and "no face" in pictures["wall.jpg"]["warnings"][0]
+    assert pictures["neutral_04.jpg"]["faces"] == 1 and pictures["neutral_04.jpg"]["face_px"] > 150
+    assert pictures["neutral_04.jpg"]["focal_from"] == "exif" and pictures["neutral_04.jpg"]["focal_px"] > 100
+
+
+def test_the_photo_that_was_saved_twice_is_named(checked):
+    pictures = by_name(checked[1])
+    assert pictures["resaved.jpg"]["near_duplicate_of"] == "neutral_05.jpg" and pictures["neutral_05.jpg"]["near_duplicate_of"] == ""
+
+
+def test_the_advice_names_a_direction_that_no_picture_has(checked):
+    record = checked[1]
+    best = record["next_photos"][0]
+    yaws = [picture["yaw_deg"] for picture in record["pictures"] if picture["yaw_deg"] is not None]
+    assert best["gain"] > 0.02 and ("person's" in best["text"] or "straight in front" in best["text"])
+    assert best["expression"] or best["pitch_deg"] or min(abs(best["yaw_deg"] - yaw) for yaw in yaws) > 6
+    assert record["coverage"]["gaps_deg"] and record["coverage"]["expected_sd_mm"] < 1.5
+
+
+def test_the_page_is_a_picture_with_the_map_and_every_thumbnail_inside(checked):
+    with Image.open(checked[0] / "check.png") as page:
+        pixels = np.asarray(page.convert("RGB")).astype(int)
+    assert pixels.shape[1] == 1800 and 1200 < pixels.shape[0] < 1700
+    # The map's amber and the faces' browns: coloured pixels lie inside the map's frame.
+    colour = np.ptp(pixels[220:800, 130:1190], axis=2)
+    assert (colour > 40).mean() > 0.02
+    # Nothing is cut off at the page's own border.
+    assert np.ptp(pixels[:, :8].reshape(-1, 3), axis=0).max() == 0 and np.ptp(pixels[:, -8:].reshape(-1, 3), axis=0).max() == 0
+
+
+def test_json_on_standard_output_is_json_alone(person, capsys):
+    assert main(["check", str(person / "neutral_04.jpg"), str(person / "neutral_05.jpg"), "--json"]) == 0
+    record = json.loads(capsys.readouterr().out)
+    assert [picture["name"] for picture in record["pictures"]] == ["neutral_04.jpg", "neutral_05.jpg"]
+
+
+@pytest.mark.parametrize("content", ["nothing", "text"])
+def test_what_cannot_be_used_ends_with_exit_code_2(tmp_path, capsys, content):
+    source = tmp_path / "source"
+    if content == "text":
+        source.mkdir()
+        (source / "a.jpg").write_text("no picture")
+    assert main(["check", str(source)]) == 2
+    assert "expected" in capsys.readouterr().err
+
+
+def test_a_folder_without_a_face_ends_with_exit_code_2_and_writes_nothing(tmp_path, capsys):
+    (tmp_path / "walls").mkdir()
+    Image.new("RGB", (300, 300), (120, 130, 140)).save(tmp_path / "walls" / "wall.png")
+    assert main(["check", str(tmp_path / "walls"), "--out", str(tmp_path / "out")]) == 2
+    assert "face" in capsys.readouterr().err and not (tmp_path / "out" / "check.json").exists()
+
+
+def test_equal_names_of_two_folders_are_told_apart(tmp_path):
+    for folder in ("left", "right"):
+        (tmp_path / folder).mkdir()
+        Image.new("RGB", (200, 200), (90, 80, 70)).save(tmp_path / folder / "1.png")
+    from recon.capture import CaptureSettings
+
+    capture = load_sources([tmp_path / "left", tmp_path / "right"], cameras=None, settings=CaptureSettings())
+    assert [view.name for view in capture.views] == ["left/1.png", "right/1.png"]
+
+
+def test_discs_do_not_cover_each_other_and_stay_in_the_frame():
+    frame, taken = Frame(0, 0, 900, 500), [(450.0, 250.0, 30.0)]
+    homes = [(450.0, 250.0)] * 12 + [(5.0, 5.0), (899.0, 499.0)]
+    spots = spread_out(homes, 30.0, frame, taken)
+    points = np.array([*spots, (450.0, 250.0)])
+    gaps = np.linalg.norm(points[:, None] - points[None], axis=2) + 1e6 * np.eye(len(points))
+    assert gaps.min() >= 60
+    assert (points >= 30).all() and (points[:, 0] <= 870).all() and (points[:, 1] <= 470).all()
+
+
+def test_two_wishes_at_one_place_share_a_ring():
+    from recon.coverage_next import NextPhoto
+
+    photos = [NextPhoto(yaw, 0.0, "", 0.1, (), "") for yaw in (15.0, 30.0, 15.0)]
+    assert merged_rings(photos) == [((15.0, 0.0), "1+3"), ((30.0, 0.0), "2")]
+
+
+def test_text_is_broken_and_shortened_to_its_width():
+    assert all(text_width(line, 20) <= 200 for line in wrapped("a sentence that has to be broken into several lines", 20, 200))
+    name = shortened("a_very_long_file_name_with_its_number_at_the_end_000123.jpg", 20, 220)
+    assert text_width(name, 20) <= 220 and name.endswith(".jpg") and "..." in name
+    assert plain("−45° 人") == "-45° ?"
+
+
+def test_a_square_at_the_pictures_border_stays_inside():
+    image = np.arange(60 * 100 * 3, dtype=np.uint32).reshape(60, 100, 3).astype(np.uint8)
+    cut = square_around(image, (80.0, 40.0, 100.0, 60.0), margin=2.0)
+    assert cut.shape == (40, 40, 3)
+    np.testing.assert_array_equal(cut, image[20:60, 60:100])
+
+
+def test_a_canvas_draws_where_it_was_told():
+    canvas = Canvas(80, 60)
+    canvas.disc(40, 30, 10, (255, 0, 0))
+    picture = canvas.picture()
+    assert tuple(picture[30, 40]) == (255, 0, 0) and tuple(picture[30, 55]) == tuple(picture[0, 0])
