@@ -11,8 +11,8 @@ from scipy.spatial.transform import Rotation
 from benchmarks.stand_in_scene import Pose
 from benchmarks.stand_in_specs import EXPRESSIONS
 from render.camera import Camera, look_at
+from studio.sample_develop import Exposure
 from studio.sample_photos import focal_px
-from studio.sample_render import Exposure
 
 RIG_PX, RIG_FIELD_M = 640, 0.33
 PHOTO_WIDTH, PHOTO_HEIGHT = 600, 800

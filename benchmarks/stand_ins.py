@@ -28,9 +28,11 @@ from benchmarks.stand_in_specs import EXPRESSIONS, PEOPLE
 from recon.export.ply import write_ply
 from recon.video import write_video
 from render.camera import Camera
+from studio.sample_backdrop import Backdrop, room_backdrop
+from studio.sample_develop import develop
 from studio.sample_light import Irradiance
 from studio.sample_noise import fractal
-from studio.sample_render import develop, render_linear, room_backdrop
+from studio.sample_render import render_linear
 from studio.sample_skin import SkinTexture
 
 VERSION = 1
@@ -93,7 +95,7 @@ def render_shot(
     skin: SkinTexture,
     lights: dict[str, Irradiance],
     key: str,
-    backdrop: Callable[[np.ndarray], np.ndarray] = room_backdrop,
+    backdrop: Backdrop = room_backdrop,
     supersample: int = 2,
 ) -> np.ndarray:
     """(H, W, 3) uint8 sRGB; `lights` keeps the light under `key` for shots of the same pose."""

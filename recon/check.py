@@ -33,6 +33,9 @@ SOFT_FINE_DETAIL = 0.11
 SMALL_FACE_PX = 200.0
 """Below, a millimetre of skin is less than about a pixel, and pores and lashes cannot be matched."""
 
+MAX_TELLING_YAW_DEG = 55.0
+"""Expressions are read from faces up to this yaw."""
+
 PROFILE_YAW_DEG = 80.0
 """Where pictures that show a head but no face to the mesh are taken to be from, half a picture on either side."""
 
@@ -182,7 +185,10 @@ def _expressions(
 def _above_rest(weights: Mapping[str, dict[str, float]], prepared: Prepared, solution: Solution | None) -> dict[str, dict[str, float]]:
     by_name = {view.name: view for view in prepared.views}
     yaws_deg = [_place(by_name[name], prepared, solution)[0] for name in weights]
-    return dict(zip(weights, above_rest(list(weights.values()), yaws_deg), strict=True))
+    rested = above_rest(list(weights.values()), yaws_deg)
+    # Of a face seen from further aside half is guessed, and what is guessed frowns.
+    told = [{} if abs(yaw) > MAX_TELLING_YAW_DEG else found for yaw, found in zip(yaws_deg, rested, strict=True)]
+    return dict(zip(weights, told, strict=True))
 
 
 def _scores(view: View, detection: Detection, task) -> dict[str, float]:

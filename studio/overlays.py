@@ -82,8 +82,7 @@ def status_line(view: FittedView) -> str:
 
 
 def _page(title: str, overlays: Sequence[Overlay]) -> str:
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    # The report imports this module, and is the one door of the template engine.
+    from studio.report import render_page
 
-    loader = FileSystemLoader(Path(__file__).parent)
-    environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    return environment.get_template(TEMPLATE).render(title=title, overlays=overlays, legend=legend())
+    return render_page(TEMPLATE, title=title, overlays=overlays, legend=legend())

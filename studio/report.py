@@ -101,7 +101,8 @@ def write_report(
     covered = coverage_section(avatar, capture)
     heat = None if avatar.uncertainty is None else draw_heat_map(avatar, avatar.uncertainty)
     overlays = write_overlays(path.parent, avatar, capture, progress=progress)
-    page = _render_page(
+    page = render_page(
+        TEMPLATE,
         title=source_name(capture.source),
         lead=report_text.lead(capture, avatar),
         facts=[Line(*fact) for fact in report_text.facts(avatar, evaluation)],
@@ -136,12 +137,13 @@ def write_report(
     return write_bytes(path, page.encode())
 
 
-def _render_page(**context: Any) -> str:
+def render_page(template: str, **context: Any) -> str:
+    """A template of this folder with its values in place; text is escaped, a value that is missing is an error."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     loader = FileSystemLoader(Path(__file__).parent)
     environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    return environment.get_template(TEMPLATE).render(**context)
+    return environment.get_template(template).render(**context)
 
 
 def view_rows(avatar: Avatar, capture: Capture, progress: Callable[[str, int, int], None] | None) -> list[ViewRow]:

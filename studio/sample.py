@@ -22,9 +22,10 @@ from recon.export.ply import write_ply
 from recon.video import write_video
 from render.camera import Camera
 from studio.demo import SAMPLE_FOLDER
+from studio.sample_develop import Exposure, develop
 from studio.sample_light import Irradiance
 from studio.sample_photos import CLIP_FPS, FOCAL_35MM, PHOTO_HEIGHT, PHOTO_WIDTH, Shot, clip_shots, photo_shots, sample_camera
-from studio.sample_render import Exposure, develop, render_linear
+from studio.sample_render import render_linear
 from studio.sample_scene import SampleScene, build_scene, solid_light
 from studio.sample_shape import EXPRESSIONS, Expression, eye_centres, load_person, pose_skin
 from studio.sample_skin import bake_skin

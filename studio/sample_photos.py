@@ -9,7 +9,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from render.camera import Camera, look_at
-from studio.sample_render import Exposure
+from studio.sample_develop import Exposure
 from studio.sample_shape import EXPRESSIONS, Expression
 
 PHOTO_WIDTH, PHOTO_HEIGHT = 720, 960

@@ -1,16 +1,16 @@
-"""Photographs of the sample scene: rays, shading, background, lens and sensor."""
+"""Photographs of the sample scene: rays and shading."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 
 import cv2
 import numpy as np
 
 from render.camera import Camera
+from studio.sample_backdrop import Backdrop, room_backdrop
 from studio.sample_light import KEY_DIRECTION, RIM_DIRECTION
-from studio.sample_noise import fractal, noise, smoothstep
+from studio.sample_noise import noise, smoothstep
 from studio.sample_scene import EYE, HAIR, MOUTH, SHIRT, SKIN, TEETH, SampleScene
 from studio.sample_skin import SkinTexture, eye_albedo
 
@@ -21,20 +21,6 @@ _GROUP_LIGHT = np.array([[0.74, 0.70, 0.65], [0.27, 0.31, 0.37], [0.34, 0.36, 0.
 
 _DIAGONAL = np.array([[-0.25, -0.25], [0.25, 0.25]])
 _DEPTH_JUMP_M = 0.004
-
-Backdrop = Callable[[np.ndarray], np.ndarray]
-"""(N, 3) linear colours by viewing direction (N, 3) in the scene's frame."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Exposure:
-    """How the camera turns light into numbers."""
-
-    gain: float = 1.0
-    white_balance: tuple[float, float, float] = (1.0, 1.0, 1.0)
-    noise: float = 0.006
-    """Standard deviation of the sensor noise at mid grey, of full scale."""
-    seed: int = 0
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -191,28 +177,6 @@ def _shade(scene: SampleScene, s: _Surface, skin: SkinTexture) -> np.ndarray:
     return colour
 
 
-def room_backdrop(direction: np.ndarray) -> np.ndarray:
-    """(N, 3) a room out of focus by viewing direction: wall, a bright window, a shelf, a plant."""
-    azimuth, height = np.arctan2(direction[:, 0], -direction[:, 2]), direction[:, 1]
-
-    def blot(a: float, h: float, wide: float, tall: float) -> np.ndarray:
-        turn = (azimuth - a + np.pi) % (2 * np.pi) - np.pi
-        return np.exp(-(np.abs(turn / wide) ** 3) - np.abs((height - h) / tall) ** 3)[:, None]
-
-    colour = np.array([0.30, 0.285, 0.255]) * (1 + 0.35 * height + 0.08 * np.cos(2 * azimuth + 0.6))[:, None]
-    colour = colour + blot(1.25, 0.12, 0.22, 0.28) * (0.55, 0.60, 0.66) + blot(-1.65, 0.2, 0.16, 0.2) * (0.5, 0.46, 0.38)
-    shelves = smoothstep(0.1, 0.6, np.sin(azimuth * 9 + 1.0)) * smoothstep(-0.35, -0.1, height) * smoothstep(0.42, 0.2, height)
-    colour = colour * (1 - 0.22 * shelves[:, None] * (0.7, 1.0, 1.15)) + 0.02 * shelves[:, None] * (1.0, 0.5, 0.2)
-    for a, h, wide, tall, darker in (
-        (-0.42, -0.02, 0.19, 0.35, 0.45),
-        (0.55, -0.22, 0.3, 0.16, 0.5),
-        (2.3, -0.1, 0.4, 0.3, 0.4),
-        (-2.5, 0.0, 0.3, 0.5, 0.35),
-    ):
-        colour = colour * (1 - darker * blot(a, h, wide, tall) * (0.8, 1.0, 1.05))
-    return colour * (1 + 0.03 * fractal(direction * 40, 18, octaves=2, seed=220))[:, None]
-
-
 def _trace(scene: SampleScene, skin: SkinTexture, camera: Camera, px: np.ndarray, backdrop: Backdrop) -> np.ndarray:
     """(N, 3) linear colours at pixel coordinates (N, 2)."""
     directions = _unit(camera.directions_cam(px) @ camera.T_cam_world[:3, :3])
@@ -290,21 +254,3 @@ def _render_adaptive(scene: SampleScene, skin: SkinTexture, camera: Camera, supe
             px = (centres[part][:, None] + offsets).reshape(-1, 2)
             image[part] = _trace(scene, skin, camera, px, backdrop).reshape(len(part), -1, 3).mean(1)
     return image.reshape(*shape, 3)
-
-
-def develop(linear: np.ndarray, exposure: Exposure) -> np.ndarray:
-    """(H, W, 3) uint8 sRGB of a linear picture: lens blur, vignette, tone curve, sensor noise."""
-    height, width = linear.shape[:2]
-    blurred = cv2.GaussianBlur(linear, (0, 0), 0.45)
-    glow = cv2.GaussianBlur(linear, (0, 0), width / 60)
-    y, x = np.mgrid[:height, :width]
-    r2 = ((x + 0.5 - width / 2) ** 2 + (y + 0.5 - height / 2) ** 2) / (0.25 * (width**2 + height**2))
-    light = (0.97 * blurred + 0.03 * glow) * (1 - 0.20 * r2)[..., None] * exposure.gain * np.asarray(exposure.white_balance, np.float32)
-    # Linear to 0.55, then a shoulder, so that window and highlights do not clip hard.
-    toned = np.where(light < 0.55, light, 0.55 + 0.45 * (1 - np.exp(-(light - 0.55) / 0.45)))
-    rng = np.random.default_rng(exposure.seed)
-    grain = rng.standard_normal(linear.shape).astype(np.float32)
-    grain = 0.7 * grain + 0.5 * cv2.GaussianBlur(grain, (0, 0), 0.7)
-    encoded = np.where(toned <= 0.0031308, 12.92 * toned, 1.055 * np.maximum(toned, 1e-6) ** (1 / 2.4) - 0.055)
-    noisy = encoded + exposure.noise * grain * np.sqrt(0.35 + encoded)
-    return np.clip(noisy * 255 + 0.5, 0, 255).astype(np.uint8)

@@ -20,7 +20,7 @@ MIN_SIDE_COSINE = 0.45
 # So much of the face's border is shown too, since patches at a chart's edge cannot be matched.
 FACE_MARGIN_M = 0.012
 # Where its neck was cut a head model goes straight on while people have shoulders and collars, and the lid is no skin of anybody: so
-# much above the cut nothing is compared, and nothing moves at the cut itself.
+# much above the cut nothing is compared.
 CUT_M = 0.03
 
 

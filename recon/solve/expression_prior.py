@@ -18,7 +18,7 @@ from recon.solve.state import HeadState
 
 WEIGHT_SCALE, WEIGHT_FLOOR = 0.15, 0.05
 """Scale of the Laplace prior in a lively instant, and the weight below which it is Gaussian, so that it has a derivative everywhere."""
-CALM_SCALE = 0.05
+CALM_SCALE = 0.025
 """Scale in a calm instant."""
 LIVELINESS = 1.5
 """An instant's scale as a multiple of its mean weight; the maximum-likelihood scale of a Laplace distribution is the mean itself."""
@@ -28,8 +28,9 @@ REST_SD = 0.15
 """Standard deviation between people of the resting face along each expression shape."""
 MOVING_AT_REST = ("eyeBlink", "eyeLook")
 """Shapes that no face has at rest: eyes look somewhere in every picture, and lids that hang are looked at as lids."""
-SIDES_SCALE = 0.1
-"""Scale of the Laplace prior on the difference of a shape's two sides: the side that no picture shows does as the other one."""
+SIDES_SHARE = 0.6
+"""Scale of the Laplace prior on the difference of a shape's two sides over the instant's own scale: below 1, so that the side which no
+picture shows does as the other one."""
 NO_SIDES = ("jawLeft", "mouthLeft", "eyeLook")
 """Beginnings of names that end in Left and are not the left side of a pair: directions, and eyes that look the same way."""
 GENTLE_SD, GENTLE_OUTSIDE_SD = 0.15, 0.03
@@ -117,11 +118,11 @@ def side_pairs(shape_names: tuple[str, ...]) -> np.ndarray:
 
 def _add_sides(equations: NormalEquations, problem: Problem, state: HeadState, instants: list[int]) -> None:
     """Faces are as lopsided as the pictures say and no more."""
-    pairs = side_pairs(problem.deformable.shape_names)
-    for instant in instants:
+    pairs, scales = side_pairs(problem.deformable.shape_names), SIDES_SHARE * instant_scales(state.weights[instants])
+    for instant, scale in zip(instants, scales, strict=True):
         weights, columns = state.weights[instant], state.layout.weights(instant)[pairs]
         difference = weights[pairs[:, 0]] - weights[pairs[:, 1]]
-        precision = 1.0 / (SIDES_SCALE * np.sqrt(difference**2 + WEIGHT_FLOOR**2))
+        precision = 1.0 / (scale * np.sqrt(difference**2 + WEIGHT_FLOOR**2))
         for k, sign in ((0, 1.0), (1, -1.0)):
             equations.hessian[columns[:, k], columns[:, k]] += precision
             equations.hessian[columns[:, k], columns[:, 1 - k]] -= precision

@@ -8,10 +8,15 @@ import numpy as np
 
 from recon.capture import Capture, View
 from recon.solve.conventions import scaled_pose, scaled_rig, sized_start
+from recon.solve.normal_equations import cauchy_weight
 from recon.solve.prepare import Prepared
 from recon.solve.problem import Problem
-from recon.solve.start import LEFT_OUT_SHARE, empty_state, projection_matrix, robust_similarity, triangulate
+from recon.solve.residuals import project
+from recon.solve.start import empty_state
 from recon.solve.state import HeadState
+
+SIZE_CAUCHY_SHARE = 0.02
+"""Cauchy scale of landmarks that tell a size, as a share of the face: what a good landmark misses by."""
 
 RIG_SIZE_NOTE = "1 in the lengths of {} was taken as {:.4g} m at first, so that the head is as large as an average one."
 
@@ -45,36 +50,23 @@ def scaled_view(view: View, factor: float) -> View:
 def rig_size_sd(problem: Problem, state: HeadState, views: list[int]) -> float | None:
     """Standard deviation of the head's size over the size, as the cameras of a rig give it; None where they cannot tell.
 
-    The spread between cameras, by the jackknife (Efron, 1982): the landmarks of the best seen instant are triangulated once without
-    each camera, and each time give a size for the fitted head. With two cameras there is nothing to leave out; then it is the scatter
-    of the triangulated landmarks about the fitted head. A common error of all cameras, such as a wrong ruler, shows in neither.
+    Each camera that detected a face sees the fitted head a little too large or too small: the standard error of the mean over these
+    sizes, which are as many as there are cameras. A common error of all, such as a wrong ruler at the calibration, does not show in it.
     """
-    by_instant: dict[int, list[int]] = {}
-    for v in views:
-        if problem.views[v].landmarks_px is not None:
-            by_instant.setdefault(problem.views[v].instant, []).append(v)
-    best = max(by_instant.values(), key=len, default=[])
-    if len(best) < 2:
-        return None
-    if len(best) == 2:
-        return _scatter_sd(problem, state, best)
-    sizes = np.log([_size_seen_by(problem, state, [v for v in best if v != left_out])[0] for left_out in best])
-    return float(np.sqrt((len(best) - 1) / len(best) * np.square(sizes - sizes.mean()).sum()))
+    posed = problem.posed(state)
+    sizes = np.array([_seen_size(problem, state, v, posed[v]) for v in views if problem.views[v].landmarks_px is not None])
+    return None if len(sizes) < 2 else float(sizes.std(ddof=1) / np.sqrt(len(sizes)))
 
 
-def _size_seen_by(problem: Problem, state: HeadState, views: list[int]) -> tuple[float, np.ndarray, np.ndarray]:
-    """(size over the fitted head's, distances of the triangulated landmarks (L,), radii (L,) about their centre), metres."""
-    vertices, usable = problem.posed(state)[views[0]], problem.landmark_weight > 0
-    fitted = problem.landmarks.points(vertices)[usable]
-    projections = np.stack([projection_matrix(problem.views[v], state) for v in views])
-    seen, error_px = triangulate(projections, np.stack([np.asarray(problem.views[v].landmarks_px, np.float64)[usable] for v in views]))
-    trusted = error_px <= np.quantile(error_px, 1 - LEFT_OUT_SHARE)
-    found = robust_similarity(fitted[trusted], seen[trusted])
-    distance = np.linalg.norm(found.scale * fitted[trusted] @ found.R.T + found.t - seen[trusted], axis=1)
-    return found.scale, distance, np.linalg.norm(fitted[trusted] - fitted[trusted].mean(0), axis=1)
-
-
-def _scatter_sd(problem: Problem, state: HeadState, views: list[int]) -> float:
-    """Of a size by least squares: the scatter of a coordinate over the root of the summed squared radii."""
-    _, distance, radius = _size_seen_by(problem, state, views)
-    return float(np.median(distance) / np.sqrt(3) / np.sqrt(np.square(radius).sum()))
+def _seen_size(problem: Problem, state: HeadState, v: int, vertices: np.ndarray) -> float:
+    """Logarithm of the size at which the fitted head's landmarks, about their centre, meet those detected in one view."""
+    view = problem.views[v]
+    samples, weight = problem.landmarks_of(state, view)
+    points = samples.points(vertices)
+    projection = project(points, state, view)
+    residual = np.asarray(view.landmarks_px) - projection.px
+    weight = weight * cauchy_weight(np.linalg.norm(residual, axis=1), SIZE_CAUCHY_SHARE * float(problem.face_px([v])[0]))
+    weight = weight / weight.sum()
+    growth = np.einsum("lij,lj->li", projection.d_point, points - weight @ points)
+    growth, residual = growth - weight @ growth, residual - weight @ residual
+    return float((weight @ (growth * residual)).sum() / (weight @ np.square(growth)).sum())

@@ -32,7 +32,9 @@ def choose_width_m(head: HeadModel, kept: Sequence[SurfaceRows], held_out: Seque
         return None
     best, best_loss = None, judge.loss(system.start)
     for width in sorted(WIDTHS_M, reverse=True):
-        loss = judge.loss(system.solve(FreeFormStage(width_m=width, iterations=3)))
+        loss = judge.loss(system.solve(FreeFormStage(width_m=width, iterations=2)))
         if loss < (1.0 - MIN_GAIN) * best_loss:
             best, best_loss = width, loss
+        elif loss > (1.0 + MIN_GAIN) * best_loss:
+            break  # What is too soft already only gets worse with more freedom.
     return best

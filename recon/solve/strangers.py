@@ -32,9 +32,10 @@ MAX_COMPARISONS, MAX_COMPARED_ANGLE_DEG = 5, 30.0
 MIN_SHARED_TEXELS, MIN_SHARED = 1500, 0.3
 # Mirror images that are compared with each view.
 NUM_MIRRORED = 2
-# Two views show one person where they match by so many times as much as mirror images do. Found on three rendered persons, the
-# project's own and photos of a real man: strangers 0.3 to 1.08, the nearest view of the same person 1.57 and more.
-MIN_TIMES_MIRRORED = 1.3
+# Two views show one person where they match by so many times as much as mirror images do, and further from these than from a typical
+# view's best by a third of the way (in the logarithm). Found on three rendered persons, the project's own and photos of two real men:
+# strangers 0.3 to 1.08 times, the nearest view of the same person 1.57 times and more, typical ones 2.3.
+MIN_TIMES_MIRRORED, PART_OF_THE_WAY = 1.3, 1 / 3
 # On a coarse chart persons match each other by 0.6 at most. Where all views hang together by more than this, nobody is a stranger, and
 # the finer comparison, which takes seconds, is left out.
 CLEAR_SHARE = 0.75
@@ -108,7 +109,8 @@ def judge(views: list[int], compared: list[Comparison], null: list[Comparison], 
         return Judgement({})
     # The typical view's best mirror image: one more than typically alike face must not make a stranger of a view.
     level = float(np.median(known))
-    groups = _groups(views, [pair for pair in compared if pair.share > MIN_TIMES_MIRRORED * level], trusted)
+    limit = level * max(MIN_TIMES_MIRRORED, _typical_times(views, compared, level) ** PART_OF_THE_WAY)
+    groups = _groups(views, [pair for pair in compared if pair.share > limit], trusted)
     main = groups[0]
     strangers: dict[int, str] = {}
     others = []
@@ -123,6 +125,12 @@ def judge(views: list[int], compared: list[Comparison], null: list[Comparison], 
             others.append(len(group))
     sizes = " and ".join(str(size) for size in (len(main), *others))
     return Judgement(dict(sorted(strangers.items())), TWO_GROUPS_NOTE.format(sizes) if others else "")
+
+
+def _typical_times(views: list[int], compared: list[Comparison], level: float) -> float:
+    """How many times as much as mirror images the typical view's best match has in common with it."""
+    best = [share for share in _best({v: [] for v in views}, compared).values() if np.isfinite(share)]
+    return float(np.median(best)) / max(level, 1e-3) if best else 1.0
 
 
 def _groups(views: list[int], linked: list[Comparison], trusted: set[int]) -> list[set[int]]:

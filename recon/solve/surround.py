@@ -246,7 +246,7 @@ class SurroundBasis:
 
 
 def surround_basis(head: HeadModel) -> SurroundBasis:
-    """Bumps that are zero on face and ears and fade towards the neck's cut, so that the head still fits a body."""
+    """Bumps that are zero on face and ears; the neck's cut moves in its own plane alone, so that it stays level."""
     free = _skin_of(head, "scalp", "neck")
     if len(free) == 0:
         return SurroundBasis(np.zeros((0, head.num_vertices, 3), np.float32), np.zeros((0, 0), np.int64))
@@ -255,7 +255,9 @@ def surround_basis(head: HeadModel) -> SurroundBasis:
     distance2 = np.square(head.vertices[None] - head.vertices[centres][:, None]).sum(-1)
     heights = BUMP_SD_M * np.exp(-distance2 / (2 * BUMP_SIGMA_M**2)) * _growth(head, free, _skin_of(head, "face", "ears"))
     neighbours = np.argsort(distance2[:, centres], axis=1, kind="stable")[:, 1 : 1 + NUM_NEIGHBOURS]
-    return SurroundBasis((heights[..., None] * normals[centres][:, None]).astype(np.float32), neighbours)
+    bumps = heights[..., None] * normals[centres][:, None]
+    bumps[..., 1] *= np.clip((head.vertices[:, 1] - head.vertices[:, 1].min()) / CUT_M, 0.0, 1.0)
+    return SurroundBasis(bumps.astype(np.float32), neighbours)
 
 
 def _skin_of(head: HeadModel, *regions: str) -> np.ndarray:
@@ -270,4 +272,4 @@ def _growth(head: HeadModel, moved: np.ndarray, held: np.ndarray) -> np.ndarray:
     growth[moved] = 1.0
     if len(held) and len(moved):
         growth[moved] = 1.0 - np.exp(-np.square(KDTree(head.vertices[held]).query(head.vertices[moved])[0] / FADE_M) / 2)
-    return growth * np.clip((head.vertices[:, 1] - head.vertices[:, 1].min()) / CUT_M, 0.0, 1.0)
+    return growth

@@ -66,8 +66,6 @@ class SweptView:
     """With the head frame as its world, in working pixels."""
     grey: np.ndarray
     """(H, W) float32, blurred for the level."""
-    trust: float
-    """In (0, 1]: how far the view may be believed for the head at rest."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -158,8 +156,7 @@ def _pair_weights(views: Sequence[SweptView], weight: list[np.ndarray], target: 
     for b in range(len(views)):
         for a in range(b):
             if MIN_ANGLE_DEG < angles[a, b] < MAX_ANGLE_DEG:
-                trust = min(views[a].trust, views[b].trust) * min(1.0, angles[a, b] / FULL_ANGLE_DEG)
-                product = np.float32(trust) * weight[a] * weight[b]
+                product = np.float32(min(1.0, angles[a, b] / FULL_ANGLE_DEG)) * weight[a] * weight[b]
                 if product.any():
                     pairs[a, b] = product
     return pairs

@@ -23,9 +23,10 @@ from recon.quality import GeometryError, geometry_error
 from recon.solve.start import similarity
 from recon.video import write_video
 from render import Camera
+from studio.sample_develop import Exposure, develop
 from studio.sample_light import Irradiance
 from studio.sample_photos import focal_px
-from studio.sample_render import Exposure, develop, render_linear
+from studio.sample_render import render_linear
 from studio.sample_scene import SampleScene
 from studio.sample_skin import SkinTexture
 

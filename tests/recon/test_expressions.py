@@ -10,7 +10,15 @@ import pytest
 from recon.solve import landmark_bias
 from recon.solve.bundle import choose_pairs
 from recon.solve.corrections import lively_instants, solve_correction
-from recon.solve.expression_prior import add_expression_prior, add_gentle_prior, instant_scales, rest_sd, resting_totals, with_rest
+from recon.solve.expression_prior import (
+    add_expression_prior,
+    add_gentle_prior,
+    instant_scales,
+    rest_sd,
+    resting_totals,
+    side_pairs,
+    with_rest,
+)
 from recon.solve.landmark_bias import add_landmarks, estimate_shifts, landmark_rows, shift_directions
 from recon.solve.normal_equations import NormalEquations
 from recon.solve.problem import add_priors, displaced_mm, free_columns, shape_trust
@@ -203,3 +211,26 @@ def test_calm_instants_and_those_with_few_matches_get_no_correction():
     surfaces = {i: DEFORMABLE.posed(problem.neutral(state), state.weights[i]) for i in range(3)}
     matches = exact_matches(problem, state, surfaces, [(0, 1)])
     assert solve_correction(problem, state, matches, {}, 1) is None
+
+
+def test_the_side_that_no_picture_shows_does_as_the_other_one_and_directions_are_no_sides():
+    pairs = {(NAMES[left], NAMES[right]) for left, right in side_pairs(NAMES)}
+    assert ("mouthSmileLeft", "mouthSmileRight") in pairs and ("eyeBlinkLeft", "eyeBlinkRight") in pairs
+    assert not any(name.startswith(("jaw", "eyeLook")) or name in ("mouthLeft", "mouthRight") for pair in pairs for name in pair)
+    problem, state = rig_problem(DEFORMABLE, 2)
+    layout, left, right = state.layout, NAMES.index("mouthSmileLeft"), NAMES.index("mouthSmileRight")
+    brow_left, brow_right = NAMES.index("browDownLeft"), NAMES.index("browDownRight")
+    for _ in range(30):
+        equations = NormalEquations(layout.size)
+        add_priors(equations, problem, state, [0, 4])
+        add_expression_prior(equations, problem, state, [0, 1])
+        columns = layout.weights(1)
+        # Seen: the smile's left side at 0.7, and both brows, of which only the right one is down.
+        seen = {left: 0.7, brow_left: 0.0, brow_right: 0.6}
+        equations.add_prior("seen", columns[list(seen)], np.array([w - state.weights[1, k] for k, w in seen.items()]), 0.02)
+        step = equations.solve(free_columns(layout, frozenset({"expression"}), {0, 1}), damping=0.0)
+        state = with_rest(problem, state.moved(step), [0, 1])
+    assert state.weights[1, left] == pytest.approx(0.7, abs=0.08)
+    assert state.weights[1, right] == pytest.approx(0.7, abs=0.15)
+    assert state.weights[1, brow_left] < 0.08 and state.weights[1, brow_right] > 0.5
+    assert np.abs(state.weights[0]).max() < 0.05

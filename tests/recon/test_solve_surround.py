@@ -226,6 +226,19 @@ def test_places_where_matches_disagree_are_labelled_and_their_matches_lose_their
     assert (skin.labels[outside] == 1).all()
 
 
+def test_bumps_leave_face_and_ears_where_they_are_and_the_cut_of_the_neck_level():
+    head = toy_head()
+    basis = surround_basis(head)
+    assert np.abs(basis.bumps[:, head.vertex_regions == REGIONS.index("face")]).max() == 0.0
+    lowest = head.vertices[:, 1] < head.vertices[:, 1].min() + 1e-6
+    assert np.abs(basis.bumps[:, lowest, 1]).max() == 0.0
+    # One standard deviation of a bump is 6 mm at its middle, unless it is cut off by the face.
+    assert np.median(np.linalg.norm(basis.bumps, axis=2).max(1)) == pytest.approx(0.006, rel=0.05)
+    centre = np.linalg.norm(basis.bumps, axis=2).argmax(1)
+    gap = np.linalg.norm(head.vertices[centre][basis.neighbours] - head.vertices[centre][:, None], axis=2)
+    assert basis.neighbours.shape[1] == 6 and gap.max() < 0.12 and (basis.neighbours != np.arange(len(centre))[:, None]).all()
+
+
 @pytest.fixture(scope="module")
 def scalp_person() -> tuple[Problem, HeadState, np.ndarray, list[Camera]]:
     """A head whose scalp is 6 mm out at its left and 4 mm in on its right: the average's problem, and the true vertices."""

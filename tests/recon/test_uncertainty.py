@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from typing import Any
 
 import numpy as np
 import pytest
@@ -234,14 +235,15 @@ def test_a_ply_carries_the_spread_as_colours_and_figures(tmp_path):
     import trimesh
 
     head = toy_head(24, 32)
-    avatar = toy_avatar(head, uncertainty=an_uncertainty(head.num_vertices))
+    spread = an_uncertainty(head.num_vertices)
+    avatar = toy_avatar(head, uncertainty=spread)
     path = export_mesh(avatar, tmp_path / "heat.ply", with_uncertainty=True)
-    loaded = trimesh.load(path, process=False)
-    np.testing.assert_array_equal(np.asarray(loaded.visual.vertex_colors)[:, :3], heat_srgb(avatar.uncertainty.vertex_sd_mm))
+    loaded: Any = trimesh.load(path, process=False, force="mesh")
+    np.testing.assert_array_equal(np.asarray(loaded.visual.vertex_colors)[:, :3], heat_srgb(spread.vertex_sd_mm))
     np.testing.assert_allclose(loaded.vertices, avatar.neutral, atol=1e-7)
     raw = loaded.metadata["_ply_raw"]["vertex"]["data"]["sd_mm"]
-    np.testing.assert_array_equal(np.asarray(raw).ravel(), avatar.uncertainty.vertex_sd_mm)
-    plain = trimesh.load(export_mesh(avatar, tmp_path / "plain.ply"), process=False)
+    np.testing.assert_array_equal(np.asarray(raw).ravel(), spread.vertex_sd_mm)
+    plain: Any = trimesh.load(export_mesh(avatar, tmp_path / "plain.ply"), process=False, force="mesh")
     assert len(plain.vertices) == len(loaded.vertices)
 
 

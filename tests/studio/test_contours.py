@@ -52,7 +52,7 @@ def test_the_outline_runs_along_the_border_of_the_rendered_head(head, yaw_deg):
     ys, xs = np.nonzero(border)
     drawn = np.zeros_like(inside)
     for a, b in np.concatenate(list(found.values())):
-        cv2.line(drawn, tuple(np.rint(a - 0.5).astype(int)), tuple(np.rint(b - 0.5).astype(int)), 1, 1)
+        cv2.line(drawn, tuple(np.rint(a - 0.5).astype(int)), tuple(np.rint(b - 0.5).astype(int)), (1,), 1)
     near = cv2.distanceTransform(1 - drawn, cv2.DIST_L2, 5)[ys, xs]
     # The neck is cut open below, where the head ends without turning away.
     assert (near[ys < 460] < 3.0).mean() > 0.9
