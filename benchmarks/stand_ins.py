@@ -27,6 +27,7 @@ from benchmarks.stand_in_skin import bake_stand_in_skin
 from benchmarks.stand_in_specs import EXPRESSIONS, PEOPLE
 from recon.export.ply import write_ply
 from recon.video import write_video
+from render import RayScene
 from render.camera import Camera
 from studio.sample_backdrop import Backdrop, room_backdrop
 from studio.sample_develop import develop
@@ -43,6 +44,9 @@ STAND_INS = tuple(
 )
 """Every stand-in, PERSON/KIND."""
 _LIGHT_EVERY = 8
+_DIRECTIONS = 64
+_MIN_OPENNESS = 0.1
+"""A plane sees half of all directions, the corner of an eye a sixth."""
 _R_LIGHT_CAM = np.diag([1.0, -1.0, -1.0])
 
 Progress = Callable[[str, int, int], None]
@@ -162,12 +166,31 @@ def _write_meshes(folder: Path, person: StandInPerson, shots: tuple[StandInShot,
         vertices = truth_vertices(person, expressed(name))[used] @ T_world_head[:3, :3].T + T_world_head[:3, 3]
         with written_beside(folder / f"{name}.ply") as beside:
             write_ply(beside, vertices, triangles, comment="metres, world of frames.json, +Y up, the face looks along +Z")
-    atlas = person.atlas_mm[: person.num_truth][used]
+    np.savez_compressed(folder / "face_mask.npz", **truth_regions(person))
+
+
+def truth_regions(person: StandInPerson) -> dict[str, np.ndarray]:
+    """Indices of truth vertices: "face", and "wide_face" with forehead and sides of the jaw; what lies deep in a hole is in neither.
+
+    The truth has no eyeballs, so the sockets behind them would count as seen, and nostrils are holes whose depth no picture shows.
+    """
+    used, _ = truth_mesh(person)
+    atlas, is_open = person.atlas_mm[: person.num_truth][used], _openness(person)[used] > _MIN_OPENNESS
     face = np.isin(used, face_vertices(person))
     wide = face | ((atlas[:, 2] > -75) & (atlas[:, 1] > -125) & (np.abs(atlas[:, 0]) < 80) & (atlas[:, 1] < 95))
-    np.savez_compressed(
-        folder / "face_mask.npz", face=np.flatnonzero(face).astype(np.int32), wide_face=np.flatnonzero(wide).astype(np.int32)
-    )
+    return {name: np.flatnonzero(mask & is_open).astype(np.int32) for name, mask in (("face", face), ("wide_face", wide))}
+
+
+def _openness(person: StandInPerson) -> np.ndarray:
+    """(V1,) share of all directions that a truth vertex sees past skin, eyes and teeth; a half on a plane."""
+    vertices = truth_vertices(person, expressed("neutral"))
+    rays, open_ = RayScene(vertices, person.truth.triangles), np.zeros(len(vertices))
+    index = np.arange(_DIRECTIONS) + 0.5
+    polar, turn = np.arccos(1 - 2 * index / _DIRECTIONS), np.pi * (1 + 5**0.5) * index
+    for direction in np.stack([np.cos(turn) * np.sin(polar), np.sin(turn) * np.sin(polar), np.cos(polar)], 1):
+        hits = rays.cast(vertices + 5e-4 * direction, np.broadcast_to(direction, vertices.shape))
+        open_ += ~np.isfinite(hits.distance)
+    return open_ / _DIRECTIONS
 
 
 def truth_mesh(person: StandInPerson) -> tuple[np.ndarray, np.ndarray]:

@@ -42,7 +42,7 @@ from recon.solve.stages import FAST, FULL, LANDMARKS, MIDDLE, MIN_FREE_FORM_SPAN
 from recon.solve.start import Start, empty_state, start_loose, start_rig
 from recon.solve.state import HeadState
 from recon.solve.strangers import find_strangers
-from recon.solve.surround import fit_surround
+from recon.solve.surround import SurroundStage, fit_surround
 from recon.solve.sweep import SweepLevel
 from recon.solve.unlike_skin import SkinMap, map_skin
 from recon.uncertainty import Uncertainty
@@ -99,7 +99,8 @@ def solve(
     if not use_dense or len(solution.registered) < 2:
         return solution
     stages = FULL if preset == "full" else FAST
-    if is_sweepable(prepared):
+    # The sweep settles a rig's shape; the cameras of loose pictures beside it still need the finer flow.
+    if is_sweepable(prepared) and len(prepared.calibrated) == len(prepared.views):
         stages = stages[:NUM_STAGES_BEFORE_SWEEP]
     for number, stage in enumerate(stages):
         solution = step(checkpoints, stage.name, partial(_dense, solution, prepared, stage, progress))
@@ -115,7 +116,8 @@ def solve(
     solution = step(checkpoints, "sweep", partial(refine_modes, solution, prepared, progress, levels=modes))
     if not free_form:
         return solution
-    solution = step(checkpoints, "surround", partial(_surround, solution, prepared, progress))
+    around = SurroundStage() if preset == "full" else SurroundStage(rounds=1)
+    solution = step(checkpoints, "surround", partial(_surround, solution, prepared, around, progress))
     solution = step(checkpoints, "free-form", partial(_free_form, solution, prepared, tempered(stages[-1], span_deg), offsets, progress))
     return step(checkpoints, "expressions", partial(correct_instants, solution, prepared, MIDDLE, progress))
 
@@ -190,11 +192,11 @@ def _dense(solution: Solution, prepared: Prepared, stage: DenseStage, progress: 
     return dataclasses.replace(solution, state=state, reports=(*solution.reports, report), skin=skin)
 
 
-def _surround(solution: Solution, prepared: Prepared, progress: Progress | None) -> Solution:
+def _surround(solution: Solution, prepared: Prepared, stage: SurroundStage, progress: Progress | None) -> Solution:
     """Scalp and neck from matches and silhouettes, the face held."""
     pictures, views = prepared.pictures, solution.registered
     skin = map_skin(solution.problem, solution.state, pictures, views)
-    problem = fit_surround(solution.problem, solution.state, pictures, views, skin, progress=progress)
+    problem = fit_surround(solution.problem, solution.state, pictures, views, skin, stage, progress)
     return dataclasses.replace(solution, problem=problem, skin=skin)
 
 

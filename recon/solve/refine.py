@@ -88,6 +88,11 @@ def refine_free_form(
         if width is not None:
             offsets = solve_offsets(head, parts[0], problem.deformable.offsets, FreeFormStage(width_m=width))
             problem = dataclasses.replace(problem, deformable=problem.deformable.with_offsets(offsets))
+        elif not swept_at:
+            # Without offsets nothing has moved, so there is nothing to match or settle again.
+            if progress is not None:
+                progress(f"free-form: {_bend(width, problem)}", len(levels), len(levels))
+            return solution
         if swept_at and settled and done == len(levels) - 1:
             matches = match_again(problem, state)
         if matches and settled:

@@ -242,14 +242,10 @@ class OutlineRows:
     """(N,) px along the outline's normal, observed minus predicted."""
     d_point: np.ndarray
     """(N, 3) by the surface point in the head frame, px/m."""
-    d_pose: np.ndarray
-    """(N, 6) by rotation vector and translation of the head in the world."""
-    d_log_focal: np.ndarray
-    """(N, 1)."""
 
 
 def outline_rows(projection: Projection, edge_px: np.ndarray, normal_px: np.ndarray) -> OutlineRows:
-    """Residuals of projected rim points against the picture's edge, with derivatives.
+    """Residuals of projected rim points against the picture's edge, with their derivative.
 
     Only the part along the normal counts: the rim may slide along the outline, and which skin makes the rim changes nothing to
     first order, since the line of sight lies in the skin's tangent plane there.
@@ -258,7 +254,4 @@ def outline_rows(projection: Projection, edge_px: np.ndarray, normal_px: np.ndar
         edge_px, normal_px: (N, 2) where the picture has its edge, and the unit normal of the outline.
     """
     residual = (normal_px * (edge_px - projection.px)).sum(1)
-    d_point, d_pose, d_log_focal = (
-        np.einsum("nk,nkp->np", normal_px, rows) for rows in (projection.d_point, projection.d_pose, projection.d_log_focal)
-    )
-    return OutlineRows(residual, d_point, d_pose, d_log_focal)
+    return OutlineRows(residual, np.einsum("nk,nkp->np", normal_px, projection.d_point))

@@ -35,6 +35,6 @@ def choose_width_m(head: HeadModel, kept: Sequence[SurfaceRows], held_out: Seque
         loss = judge.loss(system.solve(FreeFormStage(width_m=width, iterations=2)))
         if loss < (1.0 - MIN_GAIN) * best_loss:
             best, best_loss = width, loss
-        elif loss > (1.0 + MIN_GAIN) * best_loss:
-            break  # What is too soft already only gets worse with more freedom.
+        elif best is not None and loss > (1.0 + MIN_GAIN) * best_loss:
+            break  # Past the best, more freedom only makes it worse; before it, stiff widths undo offsets that are there.
     return best

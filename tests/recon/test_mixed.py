@@ -231,6 +231,7 @@ def test_every_view_of_a_mixed_avatar_poses_the_vertices_that_the_solver_has(sol
         expected, _ = solution.state.camera_in_head(solve_view).project(vertices)
         np.testing.assert_allclose(px, expected / picture.scale + picture.origin_px, atol=0.02, err_msg=view.name)
         is_loose = prepared.views[k].camera is None
+        assert view.T_world_head is not None
         assert np.array_equal(view.T_world_head, avatar.T_world_head) or not is_loose, "a loose photo's head is at rest in the world"
 
 

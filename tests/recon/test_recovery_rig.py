@@ -90,6 +90,7 @@ def test_deformations_outside_the_basis_come_back_where_they_are(rig, avatar):
     assert found.median_mm < 0.75 * within.median_mm and found.p95_mm < within.p95_mm, (found, within)
 
 
+@pytest.mark.slow
 def test_smooth_skin_is_fitted_better_than_by_the_average_head(smooth):
     avatar = fit(load_capture(smooth.folder / "images", cameras=smooth.folder / "cameras.json"), FAST)
     found, average = neutral_error(smooth, avatar, align=False), average_error(smooth, avatar.head)

@@ -116,8 +116,9 @@ def test_loose_photos_become_metric_by_a_distance_and_their_cameras_move_along(p
     assert plain.scale == "relative" and plain.scale_error is None and plain.scale_source == ""
     for with_size, without in zip(avatar.views, plain.views, strict=True):
         assert with_size.camera is not None and without.camera is not None
-        px = [view.camera.project(a.pose_view(view).vertices.astype(float))[0] for a, view in ((avatar, with_size), (plain, without))]
-        np.testing.assert_allclose(px[0], px[1], atol=5e-3)
+        px, _ = with_size.camera.project(avatar.pose_view(with_size).vertices.astype(float))
+        expected, _ = without.camera.project(plain.pose_view(without).vertices.astype(float))
+        np.testing.assert_allclose(px, expected, atol=5e-3)
 
 
 def test_a_rig_gives_the_size_and_a_stated_distance_only_checks_it(person, embedding):

@@ -165,6 +165,19 @@ def test_a_head_that_its_model_explains_loses_nothing(chart, level_head):
         assert np.median(offsets_mm[facing]) < 0.01 and offsets_mm.max() < 0.1
 
 
+def test_a_second_look_is_judged_from_the_offsets_that_are_there(chart, bumped):
+    """Half of the bump is there already: stiff widths would undo it, and yet the rest has to be found."""
+    all_, kept, held = rows_of(chart, bumped)
+    present = solve_offsets(HEAD, [all_], np.zeros_like(HEAD.vertices), FreeFormStage(width_m=0.002)) / 2
+    normals = vertex_normals(HEAD.vertices, HEAD.triangles)
+    rest = [
+        dataclasses.replace(r, residual=r.residual - np.einsum("nk,nk->n", (present * normals).sum(1)[r.corners], r.barycentric)[:, None])
+        for r in (kept, held)
+    ]
+    width = choose_width_m(HEAD, rest[:1], rest[1:], present)
+    assert width is not None and width <= 0.004
+
+
 def test_noise_that_pairs_do_not_share_is_not_followed(chart, level_head):
     """Heights that are noise of a tenth of a millimetre, another for kept and held out ones, ask for no offsets."""
     _, kept, held = rows_of(chart, level_head)
