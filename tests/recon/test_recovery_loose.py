@@ -45,7 +45,7 @@ def _angles_deg(rendered: Rendered, avatar: Avatar) -> np.ndarray:
 
 def _focal_error(rendered: Rendered, avatar: Avatar) -> float:
     focal = np.median([view.camera.K[0, 0] for view in avatar.views if view.camera is not None])
-    return abs(focal / rendered.focal - 1)
+    return float(abs(focal / rendered.focal - 1))
 
 
 def test_shape_comes_back_from_seven_photos(photos, avatar):
