@@ -22,8 +22,9 @@ from recon.face_mesh import DetectorName, find_face_boxes, find_task_file, run_f
 from recon.ingest import read_view
 from recon.sharpness import MIN_FINE_DETAIL, face_grey
 from recon.solve.assemble import weights_by_name
-from recon.solve.pipeline import Solution, solve
+from recon.solve.pipeline import solve
 from recon.solve.prepare import Prepared, prepare
+from recon.solve.solution import Solution
 
 Progress = Callable[[str, int, int], None]
 

@@ -33,9 +33,10 @@ from recon.solve.assemble import (
 )
 from recon.solve.checkpoints import Checkpoints
 from recon.solve.conventions import scaled_pose
-from recon.solve.pipeline import Solution, solve
+from recon.solve.pipeline import solve
 from recon.solve.prepare import Prepared, prepare
 from recon.solve.rig_size import rig_size_sd, scaled_view, sized_by_head
+from recon.solve.solution import Solution
 from recon.solve.uncertainty import with_uncertainty
 from render import DEFAULT_LIGHT
 
@@ -58,7 +59,7 @@ class FitSettings:
     detector: DetectorName = "bundled"
     """Which face mesh finds the landmarks: "bundled" in the mediapipe wheel, or "tasks" of the installed .task file."""
     preset: Literal["full", "fast"] = "full"
-    """full: flow down to 0.7 mm texels; fast: stops at 1 mm, about half the time."""
+    """full: flow down to 0.7 mm texels, or for a rig alone a sweep down to 0.56; fast: flow stops at 1 mm, about half the time."""
     use_dense: bool = True
     """Fit to the pictures themselves by dense flow; off: landmarks alone, worth about as much as the average head."""
     free_form: bool = True

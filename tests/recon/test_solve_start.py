@@ -10,8 +10,9 @@ from scipy.spatial.transform import Rotation
 
 from assets import load_head
 from assets.errors import ConventionError, DegenerateGeometryError
-from recon.solve.pipeline import Solution, solve
+from recon.solve.pipeline import solve
 from recon.solve.prepare import Prepared
+from recon.solve.solution import Solution
 from recon.solve.start import BEHIND_CAMERA, NO_POSE, empty_state, start_loose, start_rig
 from render import Camera, look_at
 from tests.recon.synthetic_person import Person, prepare_person, sketch_person

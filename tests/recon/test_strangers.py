@@ -15,8 +15,9 @@ from recon.capture import Detection, View
 from recon.chosen_faces import agreeing_choice, choose_faces
 from recon.detect import DetectSettings, detect_capture
 from recon.ingest import read_view
-from recon.solve.pipeline import Solution, _without_strangers, solve
+from recon.solve.pipeline import _without_strangers, solve
 from recon.solve.prepare import Prepared, prepare
+from recon.solve.solution import Solution
 from recon.solve.stages import COARSE, FAST
 from recon.solve.strangers import Comparison, judge
 from tests.recon.synthetic_person import Person, make_person
