@@ -17,6 +17,9 @@ from assets.loop_subdivision import loop_step, mesh_edges, vertex_points
 from assets.refinement import coarse_topology, refined_places, refined_triangles
 from assets.subdivide import subdivide_embedding, subdivide_head
 
+NOSTRIL_ROOMS = np.r_[352, 381:399, 2549, 2577:2595]
+"""Vertices of the default head that `assets/heads/anny_nostrils.py` places, and of the rim the one beside them on each side."""
+
 
 @pytest.fixture(scope="module")
 def head() -> HeadModel:
@@ -60,11 +63,12 @@ def test_other_levels_are_refused(head, levels):
 
 
 def test_the_face_stays_where_it_was(head, fine):
-    """The heads' own vertices come first and move by a tenth of a millimetre, those of the face's outside by about one at most."""
+    """The heads' own vertices come first and move by a tenth of a millimetre, those of the face by about one at most."""
     face = (head.vertex_parts == PARTS.index("skin")) & (head.vertex_regions == 1)
     moved = np.linalg.norm(fine.vertices[: head.num_vertices] - head.vertices, axis=1)[face] * 1000
-    # The rooms behind the nostrils of the default head are coarse and round off by 2 mm; they are 1 % of the vertices.
-    assert np.median(moved) < 0.15 and np.quantile(moved, 0.98) < 1.2 and moved.max() < 2.5
+    # The rooms behind the nostrils are coarse tubes that nobody sees: they round off by 2 mm.
+    room = np.isin(np.flatnonzero(face), NOSTRIL_ROOMS)
+    assert np.median(moved) < 0.15 and moved[~room].max() < 1.2 and moved[room].max() < 2.5
     assert np.abs(fine.eye_centres() - head.eye_centres()).max() < 2e-5  # The origin of the head frame.
 
 
