@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import math
 import sys
@@ -10,12 +9,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from assets.errors import InputError
-from recon.capture import Capture, CaptureSettings
+from recon.capture import CaptureSettings
 from recon.check import CaptureCheck, ViewCheck, check_capture
 from recon.detect import DetectSettings, detect_capture
 from recon.face_mesh import DetectorName
-from recon.ingest import DEFAULT_SETTINGS, ONE_PHOTO_NOTE, load_capture
+from recon.ingest import DEFAULT_SETTINGS, load_capture
 from studio.artifacts import open_out_folder, plain, write_json
 from studio.check_picture import draw_check, item_expressions, summary_line
 from studio.console import Reporter
@@ -48,7 +46,7 @@ def run_check(
     model = load_head(head, licence=head_licence)
     with Reporter(quiet=True).stage("check") if as_json else reporter.stage("check"):
         progress = None if as_json else reporter.progress
-        capture = load_sources(sources, cameras=cameras, settings=settings)
+        capture = load_capture(sources, cameras=cameras, settings=settings)
         capture, detections = detect_capture(capture, settings=DetectSettings(detector=detector), progress=progress)
         check = check_capture(capture, detections, head=model, detector=detector, progress=progress)
         record = check_record(check)
@@ -61,30 +59,6 @@ def run_check(
     else:
         print_check(check, out, reporter)
     return check
-
-
-def load_sources(sources: Sequence[Path], *, cameras: Path | None, settings: CaptureSettings) -> Capture:
-    """One Capture of several folders, photos and videos of one person; a name that comes twice gets its folder's before it."""
-    if not sources:
-        raise InputError(expected="a folder of photos, photos, or a video", got="nothing", do="name what is to be checked")
-    captures = [load_capture(source, cameras=cameras if k == 0 else None, settings=settings) for k, source in enumerate(sources)]
-    if len(captures) == 1:
-        return captures[0]
-    names = [view.name for capture in captures for view in capture.views]
-    views = tuple(
-        dataclasses.replace(view, name=f"{view.path.parent.name}/{view.name}") if names.count(view.name) > 1 else view
-        for capture in captures
-        for view in capture.views
-    )
-    if len({view.name for view in views}) < len(views):
-        raise InputError(
-            expected="pictures that can be told apart by folder and name",
-            got=f"{len(views)} pictures with {len({view.name for view in views})} names",
-            do="give each source once, or rename the files",
-        )
-    notes = [note for capture in captures for note in capture.notes if note != ONE_PHOTO_NOTE]
-    scale = "metric" if all(capture.scale == "metric" for capture in captures) else "relative"
-    return Capture(captures[0].source, views, scale, tuple(dict.fromkeys(notes)))
 
 
 def check_record(check: CaptureCheck) -> dict[str, Any]:

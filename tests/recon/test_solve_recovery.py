@@ -94,7 +94,7 @@ def test_every_stage_reports_its_matches_and_its_cost_by_name(dense_fit):
 def test_fit_is_deterministic_to_the_bit(person):
     three = prepare_person(person, focal_px=1.03 * FOCAL_PX, used=(1, 3, 5))
     fits = [solve(three, "fast", use_dense=True, free_form=True) for _ in range(2)]
-    # Flow between both pairs of neighbours had its say. Three views leave nothing for offsets; test_sweep.py repeats those stages.
+    # Flow between both pairs of neighbours had its say. From three views cross-validation adds no offsets.
     assert [report.num_pairs for report in fits[0].reports] == [2, 2]
     for field in dataclasses.fields(fits[0].state):
         np.testing.assert_array_equal(getattr(fits[0].state, field.name), getattr(fits[1].state, field.name), err_msg=field.name)

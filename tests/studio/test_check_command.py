@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFilter
 
-from studio.check import load_sources
+from recon.ingest import load_capture
 from studio.check_canvas import Canvas, plain, shortened, text_width, wrapped
 from studio.check_map import Frame, merged_rings, spread_out
 from studio.check_picture import square_around
@@ -105,10 +105,8 @@ def test_equal_names_of_two_folders_are_told_apart(tmp_path):
     for folder in ("left", "right"):
         (tmp_path / folder).mkdir()
         Image.new("RGB", (200, 200), (90, 80, 70)).save(tmp_path / folder / "1.png")
-    from recon.capture import CaptureSettings
-
-    capture = load_sources([tmp_path / "left", tmp_path / "right"], cameras=None, settings=CaptureSettings())
-    assert [view.name for view in capture.views] == ["left/1.png", "right/1.png"]
+    capture = load_capture([tmp_path / "left", tmp_path / "right"])
+    assert [view.name for view in capture.views] == ["1.png", "right/1.png"]
 
 
 def test_discs_do_not_cover_each_other_and_stay_in_the_frame():
