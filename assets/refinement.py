@@ -30,7 +30,7 @@ class CoarseTopology:
 
 def split_name(name: str) -> tuple[str, int]:
     """The name of the head as compiled and how often it was refined: ("anny", 1) of "anny+1", ("anny", 0) of "anny"."""
-    found = re.fullmatch(r"(.+)\+(\d)", name)
+    found = re.fullmatch(r"(.+)\+(\d+)", name)
     return (found[1], int(found[2])) if found else (name, 0)
 
 

@@ -12,6 +12,7 @@ from assets.errors import ConventionError, RangeError
 from assets.head_model import PARTS, REGIONS, HeadModel, topology_hash
 from assets.landmarks import LandmarkEmbedding
 from assets.loop_subdivision import MeshEdges, edge_points, mesh_edges, split_triangles, vertex_points
+from assets.mirror import mirrored_parts
 from assets.refinement import refined_places, refined_triangles, split_name
 
 MAX_LEVELS = 2
@@ -133,8 +134,7 @@ def _with_places(fine: HeadModel, coarse: HeadModel, columns: np.ndarray, levels
 
 def _mirror(vertices: np.ndarray, parts: np.ndarray, coarse_pairs: np.ndarray) -> np.ndarray:
     """(V,) int32: the coarse vertices' partners as they were, for new ones the nearest new vertex of the mirrored part."""
-    left, right = PARTS.index("eye_left"), PARTS.index("eye_right")
-    mirrored_part = np.where(parts == left, right, np.where(parts == right, left, parts))
+    mirrored_part = mirrored_parts(parts)
     pairs = np.concatenate([coarse_pairs, np.zeros(len(vertices) - len(coarse_pairs), np.int32)])
     is_new = np.arange(len(vertices)) >= len(coarse_pairs)
     for part in np.unique(parts):

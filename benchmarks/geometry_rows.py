@@ -14,8 +14,9 @@ from scipy.spatial.transform import Rotation
 
 from assets import load_head
 from assets.head_model import REGIONS, HeadModel
+from benchmarks.geometry_calibration import shares_within
 from benchmarks.geometry_captures import Case, FrameTruth, frame_truths
-from benchmarks.geometry_scores import Align, RegionScore, score_mesh
+from benchmarks.geometry_scores import RegionScore, score_mesh
 from recon import Avatar, FitSettings, fit, load_capture
 from recon.avatar import FittedView
 from recon.capture import Capture
@@ -63,6 +64,15 @@ class Row:
     """Pearson correlation of fitted and true ARKit weights over registered pictures and the shapes in play."""
     neutral_drift_mm: float = NAN
     """Median distance over the face between the neutral of the expressions' pictures alone and that of all, after a rigid alignment."""
+    within_2sd: float = NAN
+    """Share of the face's points that lie within two of the avatar's own standard deviations, and of each area of the head below."""
+    within_2sd_by_area: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    strangers_mixed_in: float = NAN
+    """Photos of somebody else, each in a fit of its own; of them `strangers_used` were registered and
+    `strangers_named` set aside as another person's."""
+    strangers_named: float = NAN
+    true_views_rejected: float = NAN
+    """Over all those fits."""
     seconds: float = NAN
     """Wall time with detection, without texture and scoring."""
     peak_gb: float = NAN
@@ -77,19 +87,18 @@ def measure(case: Case, head: str, kind: str, *, drift: bool = True, preset: str
     """
     if kind == "average":
         average = load_head(_model_of(head))
-        return _scored(Row(case.key, head, kind, NAN, NAN, NAN), score_mesh(case.folder, average.vertices, average.triangles))
+        return _with_scores(Row(case.key, head, kind, NAN, NAN, NAN), score_mesh(case.folder, average.vertices, average.triangles))
     started = time.perf_counter()
     capture = load_capture(case.source, cameras=case.cameras)
     avatar = fitted(capture, head, kind, preset)
     seconds, peak_gb = time.perf_counter() - started, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     is_rig = case.kind == "rig"
-    mesh = avatar.mesh(frame="world" if is_rig else "head")
-    align: Align = "none" if is_rig else "similarity"
     if meshes is not None:
+        mesh = avatar.mesh(frame="world" if is_rig else "head")
         meshes.mkdir(parents=True, exist_ok=True)
         write_ply(meshes / f"{case.key}.{head}.{kind}.ply", mesh.vertices, mesh.triangles, comment="metres, +Y up, frame of the score")
     row = Row(case.key, head, kind, NAN, NAN, NAN, seconds=round(seconds, 1), peak_gb=round(peak_gb, 2), views=len(avatar.views))
-    row = _scored(row, score_mesh(case.folder, mesh.vertices, mesh.triangles, align=align))
+    row = scored(row, avatar, case)
     row = dataclasses.replace(row, **view_figures(avatar, frame_truths(case), is_rig))
     if is_rig and kind == "full":
         row = dataclasses.replace(row, **expression_figures(avatar, case))
@@ -121,7 +130,18 @@ def _cut(model: HeadModel, head: str) -> HeadModel:
     return dataclasses.replace(model, identity_names=model.identity_names[:15], identity_basis=model.identity_basis[:15])
 
 
-def _scored(row: Row, scores: Mapping[str, RegionScore]) -> Row:
+def scored(row: Row, avatar: Avatar, case: Case) -> Row:
+    """The row with the distances of an avatar's neutral: where it lies in a rig's world, else after a similarity."""
+    is_rig = case.kind == "rig"
+    mesh, align = avatar.mesh(frame="world" if is_rig else "head"), ("none" if is_rig else "similarity")
+    row = _with_scores(row, score_mesh(case.folder, mesh.vertices, mesh.triangles, align=align))
+    if avatar.uncertainty is None:
+        return row
+    shares = shares_within(avatar, case, 2.0)
+    return dataclasses.replace(row, within_2sd=shares.pop("face"), within_2sd_by_area=shares)
+
+
+def _with_scores(row: Row, scores: Mapping[str, RegionScore]) -> Row:
     face = scores["face"]
     row = dataclasses.replace(row, median_mm=face.median_mm, mean_mm=face.mean_mm, p95_mm=face.p95_mm)
     if wide := scores.get("wide_face"):

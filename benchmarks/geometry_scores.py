@@ -47,7 +47,7 @@ def score_mesh(
     if not (capture / "gt" / "face_mask.npz").exists():
         return _by_shared_scorer(capture, vertices, triangles, expression, align)
     truth, truth_triangles = read_mesh(capture / "gt" / f"{expression}.ply")
-    masks = _masks(capture / "gt" / "face_mask.npz", len(truth))
+    masks = masks_of(capture, len(truth))
     found = geometry_error(vertices, triangles, truth, truth_triangles, mask=masks["face"], align=align)
     # The alignment is searched for once; the other regions are measured under it.
     moved = truth @ found.T_fitted_truth[:3, :3].T + found.T_fitted_truth[:3, 3]
@@ -60,9 +60,15 @@ def _summary(mm: np.ndarray) -> RegionScore:
     return RegionScore(*(round(float(value), 3) for value in (np.median(mm), mm.mean(), np.quantile(mm, 0.95))))
 
 
-def _masks(path: Path, count: int) -> dict[str, np.ndarray]:
-    """Regions as (V,) bool; "head" is all there is, and a file without "wide_face" (the sample's) goes without it."""
-    masks = {"head": np.ones(count, bool)}
+def masks_of(capture: Path, count: int) -> dict[str, np.ndarray]:
+    """Regions of a capture's truth as (count,) bool; "head" is all there is, and a file without "wide_face" (the sample's) goes without it.
+
+    Without `gt/face_mask.npz` the regions are those of the scorer beside $RECON_DATA's captures, ranges of its vertices.
+    """
+    masks, path = {"head": np.ones(count, bool)}, capture / "gt" / "face_mask.npz"
+    if not path.exists():
+        ranges = _shared_scorer(_scorer_of(capture)).REGIONS
+        return masks | {name: np.isin(np.arange(count), np.arange(count)[ranges[name]]) for name in ("face", "wide_face")}
     with np.load(path) as stored:
         for name in ("face", "wide_face"):
             if name in stored:
@@ -70,11 +76,15 @@ def _masks(path: Path, count: int) -> dict[str, np.ndarray]:
     return masks
 
 
+def _scorer_of(capture: Path) -> Path:
+    return capture.parents[1] / "tools" / "score_geometry.py"
+
+
 def _by_shared_scorer(capture: Path, vertices: np.ndarray, triangles: np.ndarray, expression: str, align: Align) -> dict[str, RegionScore]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "fitted.ply"
         trimesh.Trimesh(vertices, triangles, process=False).export(path)
-        found = _shared_scorer(capture.parents[1] / "tools" / "score_geometry.py").score(path, capture, expression, align)["mm"]
+        found = _shared_scorer(_scorer_of(capture)).score(path, capture, expression, align)["mm"]
     return {name: RegionScore(row["median"], row["mean"], row["p95"]) for name, row in found.items()}
 
 

@@ -7,12 +7,10 @@ from typing import cast
 import numpy as np
 from scipy.ndimage import distance_transform_edt
 
-from assets.head_model import PARTS, HeadModel
 from benchmarks.stand_in_people import StandInPerson
 from benchmarks.stand_in_specs import SkinSpec
-from render.rasterize.embree import RayScene
 from studio.sample_noise import bump, distance_to_polyline, fractal, noise, smoothstep
-from studio.sample_skin import SkinTexture, brow_line, hairline_distance_mm, lip_mask, skin_sheen
+from studio.sample_skin import SkinTexture, brow_line, chart_places, hairline_distance_mm, lip_mask, skin_sheen
 
 TEXELS = 2048
 _CHUNK = 200_000
@@ -20,7 +18,7 @@ _CHUNK = 200_000
 
 def bake_stand_in_skin(person: StandInPerson, *, texels: int = TEXELS) -> SkinTexture:
     """The maps of a person's skin over its head model's chart; texels beyond the chart repeat their nearest neighbour."""
-    places, known = _places(person.head, person.atlas_mm[: person.head.num_vertices], texels)
+    places, known = chart_places(person.head, person.atlas_mm[: person.head.num_vertices], texels)
     shape = (texels, texels)
     albedo, height, sheen = np.zeros((*shape, 3), np.float32), np.zeros(shape, np.float32), np.ones(shape, np.float32)
     rows, columns = np.nonzero(known)
@@ -33,21 +31,6 @@ def bake_stand_in_skin(person: StandInPerson, *, texels: int = TEXELS) -> SkinTe
     distance, nearest = cast(tuple[np.ndarray, np.ndarray], distance_transform_edt(~known, return_indices=True))
     rows, columns = np.where(distance < 12, nearest[0], 0), np.where(distance < 12, nearest[1], 0)
     return SkinTexture(albedo[rows, columns], height[rows, columns], sheen[rows, columns], places[rows, columns])
-
-
-def _places(head: HeadModel, atlas_mm: np.ndarray, texels: int) -> tuple[np.ndarray, np.ndarray]:
-    """Places (texels, texels, 3) mm on the atlas per texel of the skin's chart, and where they are known."""
-    skin = head.triangle_parts == PARTS.index("skin")
-    flat = head.uvs[head.triangle_uvs[skin]].reshape(-1, 2)
-    scene = RayScene(np.concatenate([flat, np.zeros((len(flat), 1))], 1), np.arange(len(flat), dtype=np.int32).reshape(-1, 3))
-    grid = (np.arange(texels) + 0.5) / texels
-    u, v = np.meshgrid(grid, 1 - grid)
-    origins = np.stack([u, v, np.ones_like(u)], -1).reshape(-1, 3)
-    hits = scene.cast(origins, np.tile([0.0, 0.0, -1.0], (len(origins), 1)))
-    hit = hits.triangle_index >= 0
-    places = np.zeros((texels**2, 3), np.float32)
-    places[hit] = np.einsum("nk,nkc->nc", hits.barycentric[hit], atlas_mm[head.triangles[skin]][hits.triangle_index[hit]])
-    return places.reshape(texels, texels, 3), hit.reshape(texels, texels)
 
 
 def paint(p: np.ndarray, spec: SkinSpec, seed: int) -> np.ndarray:

@@ -40,7 +40,8 @@ class FittedView:
     weights: Mapping[str, float]
     """Fitted ARKit weights by name."""
     residual_px: float
-    """Median distance of the detected landmarks from the fitted mesh's; nan where none were detected."""
+    """Median distance of the detected landmarks from the fitted mesh's, without the shift of each that all pictures share (where this
+    person's brow paint, or the border of the lips, lies beside the head model's); nan where none were detected."""
     yaw_deg: float
     """Head pose as the camera sees it; nan where not registered."""
     pitch_deg: float
@@ -83,6 +84,11 @@ class Avatar:
     """What gave a metric scale, in words: "the rig's cameras", or the distances that were stated; "" where nothing did."""
     uncertainty: Uncertainty | None = None
     """How far the neutral's surface may be off, by vertex and by area; None for avatars that were not fitted with it."""
+    skin_labels: np.ndarray | None = None
+    """(V,) uint8 into recon.solve.unlike_skin.LABELS: what the fit took each vertex for, and what it did not believe to be skin.
+
+    None for avatars whose pictures were not matched.
+    """
 
     @functools.cached_property
     def neutral(self) -> np.ndarray:

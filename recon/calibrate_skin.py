@@ -14,6 +14,7 @@ import numpy as np
 from assets.blendshapes import ARKIT_BLENDSHAPES
 from assets.head_model import PARTS, REGIONS, HeadModel
 from render.mesh import vertex_normals
+from render.quality import uv_texels
 from render.rasterize.embree import RayScene
 
 TEXTURE_SIDE = 1024
@@ -52,21 +53,18 @@ class SkinChart:
 
 def chart_of(head: HeadModel, *, side: int = TEXTURE_SIDE) -> SkinChart:
     """The chart of a head at `side` texels."""
-    vertices_uv = np.column_stack([head.uvs, np.zeros(len(head.uvs))])
-    v, u = np.meshgrid(1 - (np.arange(side) + 0.5) / side, (np.arange(side) + 0.5) / side, indexing="ij")
-    above = np.stack([u.ravel(), v.ravel(), np.ones(side * side)], -1)
-    hits = RayScene(vertices_uv, head.triangle_uvs).cast(above, np.broadcast_to([0.0, 0.0, -1.0], above.shape))
-    is_used = hits.triangle_index >= 0
-    triangle, barycentric = np.where(is_used, hits.triangle_index, 0), np.nan_to_num(hits.barycentric)
+    texels = uv_texels(head.uvs, head.triangle_uvs, side)
+    is_used, barycentric = texels.face_id >= 0, np.nan_to_num(texels.barycentric)
+    triangle = np.where(is_used, texels.face_id, 0)
 
     def spread(values: np.ndarray) -> np.ndarray:
         """Vertex values (V, ...) at every texel."""
-        at_texels = np.einsum("tk,tkc->tc", barycentric, values.reshape(len(values), -1)[head.triangles[triangle]])
+        at_texels = np.einsum("rsk,rskc->rsc", barycentric, values.reshape(len(values), -1)[head.triangles[triangle]])
         return at_texels.reshape(side, side, *values.shape[1:]).astype(np.float32)
 
     return SkinChart(
-        is_used=is_used.reshape(side, side),
-        part_id=np.where(is_used, head.triangle_parts[triangle], 0).astype(np.uint8).reshape(side, side),
+        is_used=is_used,
+        part_id=np.where(is_used, head.triangle_parts[triangle], 0).astype(np.uint8),
         position=spread(head.vertices),
         hollow=spread(_hollow(head)),
         scalp=spread((head.vertex_regions == REGIONS.index("scalp")).astype(np.float32)),

@@ -9,7 +9,6 @@ import numpy as np
 from assets.detector_model import NUM_LANDMARKS
 from assets.head_model import PARTS, REGIONS, HeadModel
 from assets.landmark_schemes import scheme_table
-from assets.mediapipe_edges import mediapipe_face_edges
 from recon.calibrate_skin import jaw_share
 from render import RayScene
 
@@ -63,11 +62,6 @@ def closest_places(head: HeadModel, points: np.ndarray) -> tuple[np.ndarray, np.
         triangle_index[surface.landmarks] = surface.triangles[nearest.triangle_index]
         barycentric[surface.landmarks] = nearest.barycentric
     return triangle_index, barycentric
-
-
-def outline_landmarks() -> np.ndarray:
-    """The 36 landmarks of the face's outline, ascending."""
-    return np.unique([pair for line in mediapipe_face_edges() if line.part == "oval" for pair in line.pairs])
 
 
 def mirror_landmarks() -> np.ndarray:

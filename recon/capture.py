@@ -9,6 +9,7 @@ from typing import Literal
 
 import numpy as np
 
+from assets.errors import RangeError
 from recon.lens import LensModel
 from render.camera import Camera
 
@@ -40,6 +41,15 @@ class CaptureSettings:
     """Read the matrices of the cameras file in the direction opposite to what its format says."""
     cameras_axes: Literal["opencv", "opengl"] | None = None
     """Camera axes of the cameras file; None: what its format says (docs/cameras.md)."""
+
+
+def check_capture_settings(settings: CaptureSettings) -> None:
+    """Raises RangeError for counts and sizes with which no picture could be taken in."""
+    least = {"max_megapixels": 0.01, "min_side_px": 32, "num_keyframes": 1, "max_candidates": 1}
+    for name, smallest in least.items():
+        value = getattr(settings, name)
+        if not smallest <= value < math.inf:
+            raise RangeError(expected=f"{name} of {smallest:g} or more", got=f"{value:g}", do="leave it out for the default")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -115,13 +115,15 @@ def _shares(
     problem = prepared.problem
     started = start_loose(problem, empty_state(problem, num_focals=len(problem.focal_sd), num_instants=len(views)))
     posed = [k for k in range(len(views)) if k not in started.unposed]
+    shares = np.full((len(views), len(views)), np.nan)
+    if len(posed) < 2:
+        return shares
     state = solve_landmarks(problem, started.state, LANDMARKS[0], posed)
     unwrapped = unwrap_views(problem, state, make_chart(head, MIDDLE.texel_mm), MIDDLE, prepared.pictures, posed)
     directions = view_directions(problem, state, posed)
     # Faces of one picture show two persons, so room is left for the further ones that are passed over.
     pairs = nearest_pairs(posed, directions, directions, NUM_COMPARED + 2)
     pairs = [(a, b) for a, b in pairs if candidates[a].picture != candidates[b].picture]
-    shares = np.full((len(views), len(views)), np.nan)
     for pair in compare_views(unwrapped, unwrapped, pairs):
         shares[pair.a, pair.b] = shares[pair.b, pair.a] = pair.share
     return shares

@@ -10,12 +10,14 @@ import numpy as np
 
 from recon.coverage import (
     EXPRESSIVE_WORTH,
+    FULL_WORTH_DEG,
     Coverage,
     CoverSurface,
     SeenFrom,
     added_information,
     direction_of,
     loss_mm,
+    pair_information,
     spread_mm,
     visibility,
     with_view,
@@ -124,9 +126,16 @@ def _candidates(surface: CoverSurface) -> list[_Candidate]:
 
 
 def _loss_with(coverage: Coverage, candidate: _Candidate) -> float:
+    return loss_mm(coverage.information + _added(coverage, candidate), coverage.surface)
+
+
+def _added(coverage: Coverage, candidate: _Candidate) -> np.ndarray:
+    """(1 + E, P): what a candidate adds to a set."""
     added = added_information(coverage, candidate.direction, candidate.seen, candidate.rest, candidate.shows)
-    # A first photo has no partner: it is worth what a pair of such photos would show, so that a set can begin.
-    return loss_mm(coverage.information + added, coverage.surface)
+    if not len(coverage.directions):
+        # A first photo has no partner: it is worth what two of its kind would show, so that a set can begin.
+        added[0] += candidate.rest * pair_information(np.array(FULL_WORTH_DEG)) * candidate.seen**2
+    return added
 
 
 def _easiest_of_the_best(candidates: list[_Candidate], gains: list[float]) -> int:
@@ -135,8 +144,7 @@ def _easiest_of_the_best(candidates: list[_Candidate], gains: list[float]) -> in
 
 
 def _described(coverage: Coverage, candidate: _Candidate, gain: float) -> NextPhoto:
-    surface = coverage.surface
-    added = added_information(coverage, candidate.direction, candidate.seen, candidate.rest, candidate.shows)
+    surface, added = coverage.surface, _added(coverage, candidate)
     row = 0 if candidate.group < 0 else 1 + candidate.group
     drop = (spread_mm(coverage.information, surface) - spread_mm(coverage.information + added, surface))[row] * surface.importance
     totals = {area: sum(d for d, a in zip(drop, surface.areas, strict=True) if a == area) for area in sorted(set(surface.areas))}
@@ -156,6 +164,8 @@ def _reason(coverage: Coverage, candidate: _Candidate, areas: tuple[str, ...]) -
             return f"No picture shows this expression; it moves {where} most."
         counted = {1: "Only one picture shows"}.get(shown, f"{shown} pictures show")
         return f"{counted} this expression: a further side gives {where} depth."
+    if not len(coverage.directions):
+        return f"Begin with this one: it shows {where} best."
     return f"It adds most to {where}, which too few pictures see from two sides."
 
 

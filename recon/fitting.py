@@ -26,7 +26,7 @@ from recon.solve.assemble import (
     inverse_rigid,
     pose_seen_by,
     recentred_neutral,
-    residual_in_view_px,
+    residuals_in_views_px,
     resting_instant,
     views_in_world,
     weights_by_name,
@@ -101,7 +101,7 @@ def fit(
     Runs detection, first poses from landmarks, the dense flow bundle, registration of missed profiles, free-form offsets and the
     texture. Every view of the capture comes back as a FittedView with its status. Deterministic. In the folder `checkpoints` each
     finished stage of the solve is kept; a fit of the same pictures with the same settings goes on after the last of them, to the same
-    result to the bit. The folder is removed in the end.
+    result to the bit. They are removed in the end.
 
     Raises RangeError for an unknown head or a distance that no person has, MissingAssetError where the head, its landmarks or the
     detector's file are not installed, DetectionError where no view shows a usable face, DegenerateGeometryError where the views
@@ -121,7 +121,8 @@ def fit(
         capture, prepared = sized_by_head(capture, prepared)
     kept = None if checkpoints is None else Checkpoints(checkpoints, prepared, settings)
     solution = solve(prepared, settings.preset, settings.use_dense, settings.free_form, progress, kept)
-    solution = with_uncertainty(solution, prepared, use_dense=settings.use_dense, progress=progress)
+    if solution.uncertainty is None:
+        solution = with_uncertainty(solution, prepared, use_dense=settings.use_dense, progress=progress)
     avatar = assemble(capture, prepared, solution, embedding, settings)
     avatar = _with_texture(avatar, capture, progress) if settings.texture else avatar
     if kept is not None:
@@ -153,6 +154,7 @@ def assemble(capture: Capture, prepared: Prepared, solution: Solution, embedding
     head, state, problem = prepared.problem.deformable.head, solution.state, solution.problem
     neutral, middle = recentred_neutral(problem, state)
     coeffs = state.coeffs[: problem.deformable.num_identity].astype(np.float32)
+    residuals = residuals_in_views_px(prepared, solution)
     in_world = views_in_world(prepared, solution.registered)
     size = _head_size(capture, prepared, solution, neutral, embedding, settings)
     # Views of one instant share one array.
@@ -175,12 +177,13 @@ def assemble(capture: Capture, prepared: Prepared, solution: Solution, embedding
         albedo_srgb=np.full((512, 512, 3), 160, np.uint8),
         confidence=np.zeros((512, 512), np.uint8),
         light=DEFAULT_LIGHT,
-        views=tuple(_fitted_view(view, prepared, solution, middle, size.factor, rest, corrections) for view in capture.views),
+        views=tuple(_fitted_view(view, prepared, solution, middle, size.factor, rest, corrections, residuals) for view in capture.views),
         notes=tuple(notes),
         expression_scale=size.factor,
         scale_error=size.relative_sd,
         scale_source=size.source,
         uncertainty=None if solution.uncertainty is None else solution.uncertainty.resized(size.factor),
+        skin_labels=None if solution.skin is None else solution.skin.labels,
     )
 
 
@@ -214,6 +217,7 @@ def _fitted_view(
     size: float,
     rest: np.ndarray,
     corrections: Mapping[int, np.ndarray],
+    residuals_px: Mapping[int, float],
 ) -> FittedView:
     names = [used.name for used in prepared.views]
     index = names.index(view.name) if view.name in names else None
@@ -237,7 +241,7 @@ def _fitted_view(
         camera=camera,
         T_world_head=T_world_head.copy(),
         weights=weights_by_name(solution.problem, state, solve_view.instant),
-        residual_px=residual_in_view_px(prepared, state, index),
+        residual_px=residuals_px.get(index, float("nan")),
         yaw_deg=pose_seen_by(T_cam_head)[0],
         pitch_deg=pose_seen_by(T_cam_head)[1],
         roll_deg=pose_seen_by(T_cam_head)[2],

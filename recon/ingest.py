@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from assets.errors import ConventionError, InputError
-from recon.capture import Capture, CaptureSettings, View
+from recon.capture import Capture, CaptureSettings, View, check_capture_settings
 from recon.lens import is_straight, undistort_picture
 from recon.photo import IMAGE_SUFFIXES, RAW_SUFFIXES, probe_photo, read_photo
 from recon.rig import CAMERAS_FILE, NoPictureError, load_rig, rig_files, with_cameras
@@ -42,8 +42,10 @@ def load_capture(
     earlier source has too gets its source's before it. Pictures stay on disk; `read_view` decodes one. A file that cannot be used
     gets a status and a reason.
 
-    Raises InputError where nothing usable remains, ConventionError for cameras that are none, and for two rigs, which have two worlds.
+    Raises RangeError for settings that allow no picture, InputError where nothing usable remains, ConventionError for cameras that
+    are none, and for two rigs, which have two worlds.
     """
+    check_capture_settings(settings)
     sources = as_sources(path)
     taken, notes = [], []
     for source in sources:
@@ -102,7 +104,8 @@ def named_apart(sources: Sequence[Path], taken: Sequence[list[View]]) -> list[li
     used: set[str] = set()
     apart: list[list[View]] = []
     for source, views in zip(sources, taken, strict=True):
-        folder = source if source.is_dir() else source.parent
+        # A path such as "." has no name of its own.
+        folder = (source if source.is_dir() else source.parent).resolve()
         label = folder.parent.name if folder.name == "images" else folder.name
         names, number = [view.name for view in views], 1
         while used & set(names):

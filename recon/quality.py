@@ -16,6 +16,7 @@ from scipy.spatial.transform import Rotation
 
 from assets.errors import RangeError, ShapeError
 from assets.head_model import REGIONS
+from assets.similarity import Similarity, fit_similarity
 from recon.avatar import Avatar
 from render.mesh import vertex_normals
 from render.rasterize.embree import RayScene
@@ -43,23 +44,7 @@ class GeometryError:
     """(4, 4) similarity that was applied to the ground truth."""
 
 
-@dataclasses.dataclass(frozen=True)
-class _Similarity:
-    scale: float
-    R: np.ndarray
-    t: np.ndarray
-    residual_m: float = np.inf
-
-    def apply(self, points: np.ndarray) -> np.ndarray:
-        return self.scale * points @ self.R.T + self.t
-
-    def matrix(self) -> np.ndarray:
-        T = np.eye(4)
-        T[:3, :3], T[:3, 3] = self.scale * self.R, self.t
-        return T
-
-
-_NOTHING = _Similarity(1.0, np.eye(3), np.zeros(3))
+_NOTHING = Similarity(1.0, np.eye(3), np.zeros(3))
 
 
 def geometry_error(
@@ -95,7 +80,7 @@ def geometry_error(
     if align == "none":
         found = _NOTHING
     elif align == "correspondence":
-        found = _umeyama(truth[align_mask], vertices[align_mask])
+        found = fit_similarity(truth[align_mask], vertices[align_mask])
     else:
         found = _best_alignment(truth, align_mask, scene, vertices, triangles, align == "similarity")
     kept = np.flatnonzero(mask & exposed(truth, truth_triangles))
@@ -135,18 +120,18 @@ def exposed(vertices: np.ndarray, triangles: np.ndarray, *, directions: int = 96
 
 def _best_alignment(
     truth: np.ndarray, mask: np.ndarray, scene: RayScene, vertices: np.ndarray, triangles: np.ndarray, with_scale: bool
-) -> _Similarity:
+) -> Similarity:
     """Trimmed ICP of the masked truth from coarse starts on few points, then of the best five on many."""
     normals = _face_normals(vertices, triangles)
     face = truth[mask]
     many = face[:: max(1, len(face) // 2500)]
     few = face[:: max(1, len(face) // 300)]
     coarse = [_icp(few, scene, normals, start, with_scale, rounds=20) for start in _starts(face, truth, vertices, with_scale)]
-    best = sorted(coarse, key=lambda found: found.residual_m)[:5]
-    return min((_icp(many, scene, normals, start, with_scale, rounds=60) for start in best), key=lambda found: found.residual_m)
+    best = sorted(coarse, key=lambda found: found[1])[:5]
+    return min((_icp(many, scene, normals, start, with_scale, rounds=60) for start, _ in best), key=lambda found: found[1])[0]
 
 
-def _starts(face: np.ndarray, truth: np.ndarray, vertices: np.ndarray, with_scale: bool) -> list[_Similarity]:
+def _starts(face: np.ndarray, truth: np.ndarray, vertices: np.ndarray, with_scale: bool) -> list[Similarity]:
     """As they are; and nose tip on nose tip, with shifts up and down, tilts, and sizes from the meshes' heights."""
     ratio = np.ptp(vertices[:, 1]) / np.ptp(truth[:, 1])
     scales = [1.0, *(ratio * k for k in (0.7, 0.85, 1.0, 1.2, 1.5))] if with_scale else [1.0]
@@ -154,7 +139,7 @@ def _starts(face: np.ndarray, truth: np.ndarray, vertices: np.ndarray, with_scal
     tilts = [Rotation.from_euler("x", angle, degrees=True).as_matrix() for angle in (-15, 0, 15)]
     nose = _nose_tip(face, 1.0)
     shifts = [np.array([0, dy * np.ptp(vertices[:, 1]), 0]) for dy in (-0.06, -0.02, 0.02, 0.06)]
-    placed = [_Similarity(k, R, np.array(tip) + shift - k * R @ nose) for k in scales for tip in tips for shift in shifts for R in tilts]
+    placed = [Similarity(k, R, np.array(tip) + shift - k * R @ nose) for k in scales for tip in tips for shift in shifts for R in tilts]
     return [_NOTHING, *placed]
 
 
@@ -167,23 +152,25 @@ def _nose_tip(vertices: np.ndarray, below_crown: float) -> np.ndarray:
     return central[np.argmax(central[:, 2])]
 
 
-def _icp(points: np.ndarray, scene: RayScene, normals: np.ndarray, start: _Similarity, with_scale: bool, *, rounds: int) -> _Similarity:
-    """Trimmed point-to-plane ICP (Chen & Medioni 1991; Chetverikov et al. 2002); the residual is the trimmed mean, true metres."""
+def _icp(
+    points: np.ndarray, scene: RayScene, normals: np.ndarray, start: Similarity, with_scale: bool, *, rounds: int
+) -> tuple[Similarity, float]:
+    """Trimmed point-to-plane ICP (Chen & Medioni 1991; Chetverikov et al. 2002), and its residual: the trimmed mean, true metres."""
     now = start
     for _ in range(rounds):
         moved = now.apply(points)
         nearest = scene.closest(moved)
         good = nearest.distance <= np.quantile(nearest.distance, KEEP)
         step = _step(moved[good], nearest.position[good], normals[nearest.triangle_index[good]], with_scale)
-        now = _Similarity(step.scale * now.scale, step.R @ now.R, step.apply(now.t))
+        now = Similarity(step.scale * now.scale, step.R @ now.R, step.apply(now.t))
         if np.linalg.norm(step.apply(moved) - moved, axis=1).max() < 1e-7:
             break
     distance = np.sort(scene.closest(now.apply(points)).distance)
     residual = float(distance[: max(1, int(KEEP * len(distance)))].mean() / now.scale)
-    return dataclasses.replace(now, residual_m=residual)
+    return now, residual
 
 
-def _step(points: np.ndarray, targets: np.ndarray, normals: np.ndarray, with_scale: bool) -> _Similarity:
+def _step(points: np.ndarray, targets: np.ndarray, normals: np.ndarray, with_scale: bool) -> Similarity:
     """The small similarity that best moves points onto the tangent planes: Gauss-Newton on rotation, shift and size."""
     centre = points.mean(0)
     local = points - centre
@@ -193,18 +180,7 @@ def _step(points: np.ndarray, targets: np.ndarray, normals: np.ndarray, with_sca
     solution = np.linalg.solve(jacobian.T @ jacobian + 1e-9 * np.eye(jacobian.shape[1]), jacobian.T @ residual)
     scale = float(np.clip(1 + solution[6], 0.9, 1.1)) if with_scale else 1.0
     R = Rotation.from_rotvec(solution[:3]).as_matrix()
-    return _Similarity(scale, R, centre + solution[3:6] - scale * R @ centre)
-
-
-def _umeyama(points: np.ndarray, targets: np.ndarray) -> _Similarity:
-    """Least-squares similarity of matching points (Umeyama, "Least-squares estimation of transformation parameters", 1991)."""
-    centre, target_centre = points.mean(0), targets.mean(0)
-    local, target_local = points - centre, targets - target_centre
-    U, S, Vt = np.linalg.svd(target_local.T @ local)
-    flip = np.diag([1, 1, np.sign(np.linalg.det(U @ Vt))])
-    R = U @ flip @ Vt
-    scale = float((S * np.diag(flip)).sum() / (local**2).sum())
-    return _Similarity(scale, R, target_centre - scale * R @ centre)
+    return Similarity(scale, R, centre + solution[3:6] - scale * R @ centre)
 
 
 def _face_normals(vertices: np.ndarray, triangles: np.ndarray) -> np.ndarray:
@@ -275,5 +251,5 @@ def identity_distance_mm(a: Avatar, b: Avatar) -> float:
         raise ShapeError(expected="two avatars on one head topology", got=got, do="fit both with the same head model")
     face = a.head.vertex_regions == REGIONS.index("face")
     first, second = a.neutral[face].astype(np.float64), b.neutral[face].astype(np.float64)
-    moved = _umeyama(second, first).apply(second)
+    moved = fit_similarity(second, first).apply(second)
     return float(1000 * np.sqrt(((moved - first) ** 2).sum(1).mean()))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import math
 import os
 import tempfile
 from collections.abc import Mapping
@@ -16,14 +15,10 @@ from PIL import Image
 
 from assets.errors import ArtifactError, InputError, ReconError
 from assets.head_model import HeadModel
-from assets.landmarks import LandmarkEmbedding
-from recon.avatar import Avatar, FittedView
-from recon.stored_head import check_stored_head, load_stored_head, stored_head_record
-from recon.uncertainty import Uncertainty
-from render.camera import Camera
-from render.sweep import Light
+from recon.avatar import Avatar
+from recon.avatar_record import SCHEMA_VERSION, avatar_of, avatar_record, avatar_tensors, distinct_corrections
+from recon.stored_head import check_stored_head, load_stored_head
 
-SCHEMA_VERSION = 1
 FILES = ("avatar.json", "avatar.safetensors", "albedo.png", "confidence.png")
 _REFIT = "run `recon fit` again, or give another avatar folder"
 
@@ -36,8 +31,9 @@ def save_avatar(folder: Path | str, avatar: Avatar) -> Path:
     InputError where the folder cannot be written or holds something else than an avatar.
     """
     folder = Path(folder).resolve()
-    tensors = _tensors(avatar)
+    tensors = avatar_tensors(avatar)
     _check_finite(tensors | {"expression_scale": np.array([avatar.expression_scale])}, f"the avatar to be saved in {folder}")
+    text = _record_text(avatar, folder)
     if folder.is_file() or (folder.is_dir() and any(folder.iterdir()) and not (folder / FILES[0]).exists()):
         raise InputError(
             expected="a new folder, an empty one, or one with an older avatar",
@@ -50,7 +46,7 @@ def save_avatar(folder: Path | str, avatar: Avatar) -> Path:
     except OSError as error:
         raise InputError(expected="a folder that can be written", got=f"{folder}: {error}", do="choose another one") from error
     try:
-        _write(scratch / "new", avatar, tensors)
+        _write(scratch / "new", avatar, text, tensors)
         _swap(scratch, folder)
     finally:
         _clear(scratch, folder)
@@ -73,18 +69,27 @@ def load_avatar(folder: Path | str, *, head: HeadModel | None = None) -> Avatar:
     tensors = _read_tensors(folder / FILES[1])
     _check_finite(tensors, str(folder / FILES[1]))
     try:
-        avatar = _avatar(head, record, tensors, _read_png(folder / FILES[2], "RGB"), _read_png(folder / FILES[3], "L"))
-    except (KeyError, TypeError, ValueError, ReconError) as error:
+        avatar = avatar_of(head, record, tensors, _read_png(folder / FILES[2], "RGB"), _read_png(folder / FILES[3], "L"))
+    except (AttributeError, KeyError, TypeError, ValueError, ReconError) as error:
         raise ArtifactError(expected="a complete avatar record", got=f"{folder}: {type(error).__name__} {error}", do=_REFIT) from error
     _check_shapes(avatar, folder)
     return avatar
 
 
-def _write(folder: Path, avatar: Avatar, tensors: Mapping[str, np.ndarray]) -> None:
+def _record_text(avatar: Avatar, folder: Path) -> str:
+    try:
+        return json.dumps(avatar_record(avatar), indent=1, allow_nan=False)
+    except ValueError as error:
+        raise ArtifactError(
+            expected="finite numbers in an avatar's record", got=f"{error} in the avatar to be saved in {folder}", do=_REFIT
+        ) from error
+
+
+def _write(folder: Path, avatar: Avatar, text: str, tensors: Mapping[str, np.ndarray]) -> None:
     from safetensors.numpy import save_file
 
     folder.mkdir()
-    (folder / FILES[0]).write_text(json.dumps(_record(avatar), indent=1, allow_nan=False), encoding="utf-8")
+    (folder / FILES[0]).write_text(text, encoding="utf-8")
     save_file({name: np.ascontiguousarray(array) for name, array in tensors.items()}, folder / FILES[1])
     Image.fromarray(np.ascontiguousarray(avatar.albedo_srgb)).save(folder / FILES[2], compress_level=4)
     Image.fromarray(np.ascontiguousarray(avatar.confidence)).save(folder / FILES[3], compress_level=4)
@@ -132,62 +137,6 @@ def _clear(scratch: Path, folder: Path) -> None:
         scratch.rmdir()
 
 
-def _corrections(avatar: Avatar) -> list[np.ndarray]:
-    """The views' corrections, each array once: views of one instant share it."""
-    return list({id(view.correction): view.correction for view in avatar.views if view.correction is not None}.values())
-
-
-def _tensors(avatar: Avatar) -> dict[str, np.ndarray]:
-    corrections = _corrections(avatar)
-    extra = {"corrections": np.stack(corrections)} if corrections else {}
-    if avatar.uncertainty is not None:
-        extra["uncertainty.vertex_sd_mm"] = avatar.uncertainty.vertex_sd_mm
-    return extra | {
-        "identity_coeffs": avatar.identity_coeffs,
-        "offsets": avatar.offsets,
-        "T_world_head": avatar.T_world_head,
-        "light.sh_linear": avatar.light.sh_linear,
-        "landmarks.triangle_index": avatar.landmarks.triangle_index,
-        "landmarks.barycentric": avatar.landmarks.barycentric,
-        "landmarks.spread_mm": avatar.landmarks.spread_mm,
-    }
-
-
-def _record(avatar: Avatar) -> dict[str, Any]:
-    head = avatar.head
-    return {
-        "schema": "recon.avatar",
-        "schema_version": SCHEMA_VERSION,
-        "head": stored_head_record(head),
-        "scale": avatar.scale,
-        "scale_error": avatar.scale_error,
-        "scale_source": avatar.scale_source,
-        "region_sd_mm": None if avatar.uncertainty is None else {k: float(v) for k, v in avatar.uncertainty.region_sd_mm.items()},
-        "expression_scale": float(avatar.expression_scale),
-        "landmarks": {"scheme": avatar.landmarks.scheme, "topology_hash": avatar.landmarks.topology_hash},
-        "views": [_view_record(view, [id(correction) for correction in _corrections(avatar)]) for view in avatar.views],
-        "notes": list(avatar.notes),
-    }
-
-
-def _view_record(view: FittedView, corrections: list[int]) -> dict[str, Any]:
-    return {
-        "name": view.name,
-        "status": view.status,
-        "reason": view.reason,
-        "camera": None if view.camera is None else view.camera.to_dict(),
-        "T_world_head": None if view.T_world_head is None else np.asarray(view.T_world_head, np.float64).tolist(),
-        "weights": {name: float(weight) for name, weight in view.weights.items()},
-        "correction": None if view.correction is None else corrections.index(id(view.correction)),
-        **{name: _number(getattr(view, name)) for name in ("residual_px", "yaw_deg", "pitch_deg", "roll_deg")},
-    }
-
-
-def _number(value: float) -> float | None:
-    """JSON knows no nan: unknown is null there."""
-    return None if math.isnan(value) else float(value)
-
-
 def _read_json(path: Path) -> dict[str, Any]:
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
@@ -226,72 +175,6 @@ def _read_png(path: Path, mode: str) -> np.ndarray:
     return np.array(image)
 
 
-def _avatar(head: HeadModel, record: Mapping[str, Any], tensors: Mapping[str, np.ndarray], albedo: np.ndarray, seen: np.ndarray) -> Avatar:
-    landmarks = LandmarkEmbedding(
-        scheme=record["landmarks"]["scheme"],
-        topology_hash=record["landmarks"]["topology_hash"],
-        triangle_index=tensors["landmarks.triangle_index"],
-        barycentric=tensors["landmarks.barycentric"],
-        spread_mm=tensors["landmarks.spread_mm"],
-    )
-    # Views of one instant share one array, as they did when they were saved.
-    corrections = list(tensors.get("corrections", ()))
-    return Avatar(
-        head=head,
-        identity_coeffs=tensors["identity_coeffs"],
-        offsets=tensors["offsets"],
-        scale=record["scale"],
-        T_world_head=tensors["T_world_head"],
-        landmarks=landmarks,
-        albedo_srgb=albedo,
-        confidence=seen,
-        light=Light(tensors["light.sh_linear"]),
-        views=tuple(_view(view, corrections) for view in record["views"]),
-        notes=tuple(record["notes"]),
-        # Avatars saved before the field was there were all posed with the blendshapes as they are.
-        expression_scale=_positive("expression_scale", record.get("expression_scale", 1.0)),
-        scale_error=None if record.get("scale_error") is None else _positive("scale_error", record["scale_error"]),
-        scale_source=str(record.get("scale_source", "")),
-        uncertainty=_uncertainty(record, tensors),
-    )
-
-
-def _uncertainty(record: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> Uncertainty | None:
-    """None for avatars that were saved without it."""
-    if record.get("region_sd_mm") is None:
-        return None
-    by_region = {str(name): _positive(f"region_sd_mm {name}", sd) for name, sd in record["region_sd_mm"].items()}
-    return Uncertainty(tensors["uncertainty.vertex_sd_mm"], by_region)
-
-
-def _positive(name: str, value: Any) -> float:
-    if not isinstance(value, int | float) or not 0 < value < math.inf:
-        raise ValueError(f"{name} {value!r}")
-    return float(value)
-
-
-def _view(record: Mapping[str, Any], corrections: list[np.ndarray]) -> FittedView:
-    camera, T_world_head = record["camera"], record["T_world_head"]
-    # Avatars saved before there were corrections have none.
-    correction = record.get("correction")
-    return FittedView(
-        name=record["name"],
-        status=record["status"],
-        reason=record["reason"],
-        camera=None if camera is None else Camera.from_dict(camera),
-        T_world_head=None if T_world_head is None else np.array(T_world_head, np.float64),
-        weights=dict(record["weights"]),
-        **{name: math.nan if record[name] is None else record[name] for name in ("residual_px", "yaw_deg", "pitch_deg", "roll_deg")},
-        correction=None if correction is None else _chosen(corrections, correction),
-    )
-
-
-def _chosen(corrections: list[np.ndarray], index: Any) -> np.ndarray:
-    if not isinstance(index, int) or not 0 <= index < len(corrections):
-        raise ValueError(f"correction {index!r} of {len(corrections)}")
-    return corrections[index]
-
-
 def _check_finite(tensors: Mapping[str, np.ndarray], where: str) -> None:
     for name, array in tensors.items():
         # The spread of a landmark that was never seen is inf by contract.
@@ -309,9 +192,11 @@ def _check_shapes(avatar: Avatar, folder: Path) -> None:
         "light.sh_linear": ((9, 3), avatar.light.sh_linear),
         "confidence": (avatar.albedo_srgb.shape[:2], avatar.confidence),
     }
-    expected |= {f"correction {k}": ((avatar.head.num_vertices, 3), array) for k, array in enumerate(_corrections(avatar))}
+    expected |= {f"correction {k}": ((avatar.head.num_vertices, 3), array) for k, array in enumerate(distinct_corrections(avatar))}
     if avatar.uncertainty is not None:
         expected["uncertainty.vertex_sd_mm"] = ((avatar.head.num_vertices,), avatar.uncertainty.vertex_sd_mm)
+    if avatar.skin_labels is not None:
+        expected["skin_labels"] = ((avatar.head.num_vertices,), avatar.skin_labels)
     for name, (shape, array) in expected.items():
         if array.shape != shape:
             raise ArtifactError(expected=f"{name} of shape {shape}", got=f"shape {array.shape} in {folder}", do=_REFIT)

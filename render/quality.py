@@ -172,11 +172,16 @@ def uv_variance(frames: Iterable[tuple[RenderBuffers, np.ndarray]], *, size: int
 
 def chart_texels(mesh: Mesh, size: int) -> Fragments:
     """The surface point of each texel centre: fragments (S, S), row 0 is v = 1, -1 where no triangle has the texel; depth is 0."""
-    flat = np.concatenate([mesh.uvs, np.zeros((len(mesh.uvs), 1), mesh.uvs.dtype)], -1)
+    return uv_texels(mesh.uvs, mesh.triangle_uvs, size)
+
+
+def uv_texels(uvs: np.ndarray, triangle_uvs: np.ndarray, size: int) -> Fragments:
+    """`chart_texels` of a layout: coordinates (U, 2), and for each triangle (T, 3) its three; `face_id` counts these triangles."""
+    flat = np.concatenate([uvs, np.zeros((len(uvs), 1), uvs.dtype)], -1)
     centres = (np.arange(size) + 0.5) / size
     u, v = np.meshgrid(centres, centres[::-1])
     origins = np.stack([u, v, np.ones_like(u)], -1).reshape(-1, 3)
-    hits = RayScene(flat, mesh.triangle_uvs).cast(origins, np.broadcast_to((0.0, 0.0, -1.0), origins.shape))
+    hits = RayScene(flat, triangle_uvs).cast(origins, np.broadcast_to((0.0, 0.0, -1.0), origins.shape))
     face_id = hits.triangle_index.reshape(size, size)
     return Fragments(face_id, hits.barycentric.reshape(size, size, 3), np.zeros((size, size), np.float32))
 

@@ -12,43 +12,6 @@ WIDTH = 360
 """Width of the view box; the page scales the drawing to its column."""
 
 
-def yaw_chart(views: Sequence[tuple[str, float, str]]) -> str:
-    """Where the pictures stand around the head, from -90 (a camera at the subject's left side) to 90 (at the right side).
-
-    Args:
-        views: name, yaw in degrees (nan where not registered) and status of each picture.
-    """
-    shown = sorted((view for view in views if math.isfinite(view[1])), key=lambda view: view[1])
-    levels = _stack([_yaw_x(yaw) for _, yaw, _ in shown])
-    base = 16 + 10 * max(levels, default=0)
-    ticks = "".join(
-        f'<line x1="{_yaw_x(t):.1f}" x2="{_yaw_x(t):.1f}" y1="4" y2="{base + 8}" class="grid"/>'
-        f'<text x="{_yaw_x(t):.1f}" y="{base + 22}" text-anchor="middle">{t}°</text>'
-        for t in range(-90, 91, 30)
-    )
-    marks = "".join(
-        f'<circle cx="{_yaw_x(yaw):.1f}" cy="{base - 10 * level}" r="4" class="dot {escape(status)}">'
-        f"<title>{escape(name)}: {yaw:.0f}°</title></circle>"
-        for (name, yaw, status), level in zip(shown, levels, strict=True)
-    )
-    return _svg(base + 28, ticks + marks, "Yaw of the registered pictures, -90 to 90 degrees")
-
-
-def _stack(xs: Sequence[float], *, gap: float = 9.0) -> list[int]:
-    """The lowest level for each of the ascending places on which it stays clear of the one before."""
-    last: list[float] = []
-    levels = []
-    for x in xs:
-        level = next((i for i, taken in enumerate(last) if x - taken >= gap), len(last))
-        last[level : level + 1] = [x]
-        levels.append(level)
-    return levels
-
-
-def _yaw_x(yaw: float) -> float:
-    return 18 + (min(max(yaw, -95.0), 95.0) + 90) / 180 * (WIDTH - 36)
-
-
 def expression_charts(weights: Sequence[Mapping[str, float]], *, above: float = 0.05) -> tuple[list[str], list[str]]:
     """Bars of the largest fitted weight of each blendshape over all views, in two charts of equal length; and the names never seen."""
     largest = {name: max((float(view.get(name, 0.0)) for view in weights), default=0.0) for name in ARKIT_BLENDSHAPES}

@@ -15,7 +15,7 @@ from recon.detect import DetectSettings, detect_capture
 from recon.face_mesh import DetectorName
 from recon.ingest import DEFAULT_SETTINGS, load_capture
 from studio.artifacts import open_out_folder, plain, write_json
-from studio.check_picture import draw_check, item_expressions, summary_line
+from studio.check_picture import draw_check, faces_line, item_expressions, summary_line
 from studio.console import Reporter
 from studio.pictures import save_picture
 from studio.report_text import number
@@ -38,20 +38,22 @@ def run_check(
 
     Raises InputError for input of which nothing can be used, DetectionError where no picture shows a face.
     """
-    from assets.heads import load_head
+    from assets.heads import check_licence_statement, load_head
 
     if out is not None:
         for source in sources:
             check_out_is_apart(source, out)
+    check_licence_statement(head, head_licence)
     model = load_head(head, licence=head_licence)
     with Reporter(quiet=True).stage("check") if as_json else reporter.stage("check"):
         progress = None if as_json else reporter.progress
         capture = load_capture(sources, cameras=cameras, settings=settings)
+        # A folder that cannot be written is told before the work.
+        folder = None if out is None else open_out_folder(out)
         capture, detections = detect_capture(capture, settings=DetectSettings(detector=detector), progress=progress)
         check = check_capture(capture, detections, head=model, detector=detector, progress=progress)
         record = check_record(check)
-        if out is not None:
-            folder = open_out_folder(out)
+        if folder is not None:
             save_picture(folder / "check.png", draw_check(check))
             write_json(folder / "check.json", record)
     if as_json:
@@ -67,6 +69,7 @@ def check_record(check: CaptureCheck) -> dict[str, Any]:
         "schema": "recon.check",
         "source": check.capture.source.resolve(),
         "summary": summary_line(check),
+        "faces": faces_line(check),
         "expression_source": check.expression_source,
         "pictures": [_picture_record(item) for item in check.views],
         "coverage": {
@@ -117,6 +120,7 @@ def print_check(check: CaptureCheck, out: Path | None, reporter: Reporter) -> No
     columns = ("picture", "status", ">face px", ">sharp", ">light", ">clipped %", ">yaw", ">pitch", "expression", "focal", "to mend")
     reporter.table(f"check of {check.capture.source}", columns, [_row(item) for item in check.views])
     reporter.say(summary_line(check))
+    reporter.say(faces_line(check))
     for low, high in check.gaps_deg:
         reporter.say(f"! no neighbouring pictures between yaw {number(low, 0)} and {number(high, 0)} degrees", style="yellow")
     for note in dict.fromkeys(check.notes):

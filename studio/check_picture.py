@@ -39,7 +39,7 @@ def draw_check(check: CaptureCheck, *, read: Read = read_view) -> np.ndarray:
     draw_map(canvas, MAP, check.coverage, _map_pictures(check, thumbnails), check.next_photos, check.gaps_deg)
     _next(canvas, check)
     _expressions(canvas, check, thumbnails, 1000)
-    _attention(canvas, attention, thumbnails, 1262)
+    _attention(canvas, check, attention, thumbnails, 1262)
     return canvas.picture()
 
 
@@ -78,6 +78,19 @@ def summary_line(check: CaptureCheck) -> str:
     attention = sum(bool(item.warnings) for item in check.views)
     parts.append("nothing to mend" if not attention else f"{attention} to look at")
     return "  ·  ".join(parts)
+
+
+def faces_line(check: CaptureCheck) -> str:
+    """How many pictures show one face, several, or none that was found, in one sentence."""
+    total, counts = len(check.views), [item.num_faces for item in check.views]
+    one, several = counts.count(1), sum(count > 1 for count in counts)
+    none = sum(item.num_faces == 0 and item.status == "no_face" for item in check.views)
+    parts = [f"{one} of {total} show one face"] if one < total else [f"all {total} show one face"]
+    if several:
+        parts.append(f"{several} several")
+    if none:
+        parts.append(f"{none} without a detected face (profiles are registered from their neighbours)")
+    return "; ".join(parts)
 
 
 def source_name(source: Path) -> str:
@@ -156,10 +169,13 @@ def _expression_cell(canvas: Canvas, x: float, y: float, name: str, count: int, 
     canvas.text(x + 2, y + STRIP_SIDE + 56, words, 19, WARN if count == 0 else SOFT)
 
 
-def _attention(canvas: Canvas, items: Sequence[ViewCheck], thumbnails: dict[str, np.ndarray | None], top: float) -> None:
+def _attention(
+    canvas: Canvas, check: CaptureCheck, items: Sequence[ViewCheck], thumbnails: dict[str, np.ndarray | None], top: float
+) -> None:
     canvas.text(MARGIN, top - 22, "Look at these" if items else "Nothing to mend", 30, heavy=True)
     if not items:
-        canvas.text(MARGIN, top + 22, "Every picture is sharp, well lit and shows one face.", 22, GOOD)
+        words = faces_line(check)
+        canvas.text(MARGIN, top + 22, f"What shows a face is sharp and well lit. {words[0].upper()}{words[1:]}.", 22, GOOD)
         return
     column = (WIDTH - 2 * MARGIN) / 2
     shown = items[:MAX_ATTENTION]

@@ -16,6 +16,7 @@ from assets.landmarks import LandmarkEmbedding
 from assets.mediapipe_edges import mediapipe_face_edges
 from render.camera import Camera
 from render.mesh import Mesh, vertex_normals
+from studio.lines import line_coverage
 from studio.wireframe import for_visibility
 
 SUPERSAMPLE = 3
@@ -75,11 +76,12 @@ def draw_contours(image: np.ndarray, contours: Sequence[Contour], *, width_px: f
     out = image.astype(np.float32)
     height, width = image.shape[:2]
     drawn = [(contour, contour.segments_px) for contour in contours if len(contour.segments_px)]
-    rims = [_coverage(segments, width, height, width_px + 1.6) for _, segments in drawn]
+    fine = SUPERSAMPLE if max(width, height) < 1000 else 1
+    rims = [line_coverage(segments, width, height, width_px + 1.6, supersample=fine) for _, segments in drawn]
     if rims:
         out *= 1.0 - 0.55 * np.maximum.reduce(rims)[..., None]
     for contour, segments in drawn:
-        coverage = _coverage(segments, width, height, width_px)[..., None]
+        coverage = line_coverage(segments, width, height, width_px, supersample=fine)[..., None]
         out = out * (1 - coverage) + np.array(CONTOUR_SRGB[contour.kind], np.float32) * coverage
     return np.rint(out).astype(np.uint8)
 
@@ -160,15 +162,3 @@ def _visible_px(segments: np.ndarray, camera: Camera, depth: np.ndarray) -> np.n
     reach = np.full(len(segments), -np.inf)
     reach[inside] = depth[middle[inside, 1], middle[inside, 0]]
     return pixels[inside & (z.mean(1) < reach + HIDDEN_BEHIND_M)]
-
-
-def _coverage(segments_px: np.ndarray, width: int, height: int, line_px: float) -> np.ndarray:
-    """(H, W) float32 in [0, 1]: how much of each pixel lines of a width cover."""
-    factor = SUPERSAMPLE if max(width, height) < 1000 else 1
-    canvas = np.zeros((height * factor, width * factor), np.uint8)
-    # OpenCV counts pixels from their centres; four fractional bits keep lines where they belong.
-    points = np.rint((segments_px * factor - 0.5) * 16).astype(np.int32)
-    near = (np.abs(points) < 16 * 4 * factor * max(width, height)).all((1, 2))
-    thickness = max(1, round(line_px * factor))
-    cv2.polylines(canvas, list(points[near]), isClosed=False, color=(255,), thickness=thickness, lineType=cv2.LINE_AA, shift=4)
-    return cv2.resize(canvas, (width, height), interpolation=cv2.INTER_AREA).astype(np.float32) / 255

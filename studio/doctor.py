@@ -55,15 +55,13 @@ PACKAGES: tuple[Package, ...] = (
     Package("diffusers", ("diffusers",), "diffusion frames"),
     Package("transformers", ("transformers",), "text encoders of the diffusion stage"),
     Package("accelerate", ("accelerate",), "fast loading of diffusion models"),
-    Package("peft", ("peft",), "LoRA in the diffusion stage", needed=False),
+    Package("peft", ("peft",), "nothing yet: no stage takes LoRA so far", needed=False),
     Package("safetensors", ("safetensors",), "saving avatars"),
     Package("trimesh", ("trimesh",), "comparing the fit with a ground-truth mesh", needed=False),
     Package("av", ("av",), "video input"),
-    Package("OpenEXR", ("OpenEXR",), "EXR files", needed=False),
+    Package("OpenEXR", ("OpenEXR",), "nothing yet: no stage writes EXR so far", needed=False),
     Package("pillow_heif", ("pillow-heif",), "HEIC photos: pip install 'recon-avatar[heic]'", needed=False),
-    Package("controlnet_aux", ("controlnet-aux",), "annotators on photos: pip install 'recon-avatar[annotators]'", needed=False),
-    Package("onnxruntime", ("onnxruntime",), "identity by a face embedder", needed=False),
-    Package("pytorch3d", ("pytorch3d",), "rasterizing on CUDA; rays on the CPU are used instead", needed=False),
+    Package("controlnet_aux", ("controlnet-aux",), "the test that compares control images with the public annotators", needed=False),
 )
 
 IMPORT_TIMEOUT_S = 120.0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from recon.avatar import Avatar
@@ -34,21 +36,33 @@ def draw_heat_map(avatar: Avatar, uncertainty: Uncertainty) -> np.ndarray:
 
 def heat_picture(mesh: Mesh, uncertainty: Uncertainty, yaw_deg: float, width: int, height: int) -> np.ndarray:
     """(H, W, 3) uint8: the mesh in the head frame as seen at a yaw, its skin coloured by the spread and shaded by its shape."""
+    log_sd = np.log(np.maximum(uncertainty.vertex_sd_mm, 1e-4))
+
+    def colours(corners: np.ndarray, barycentric: np.ndarray) -> np.ndarray:
+        # The logarithm is interpolated, as the colours are.
+        return heat_srgb(np.exp((log_sd[corners] * barycentric).sum(1)))
+
+    return side_picture(mesh, colours, yaw_deg, width, height)
+
+
+def side_picture(
+    mesh: Mesh, colours: Callable[[np.ndarray, np.ndarray], np.ndarray], yaw_deg: float, width: int, height: int
+) -> np.ndarray:
+    """(H, W, 3) uint8: the mesh in the head frame as seen at a yaw, shaded by its shape.
+
+    `colours` gives (N, 3) sRGB levels of points from their triangles' corners (N, 3) and barycentric coordinates (N, 3).
+    """
     from render import rasterize
 
     camera = _camera(mesh, yaw_deg, 2 * width, 2 * height)
     fragments = rasterize(mesh, camera)
     hit = fragments.face_id >= 0
-    corners = mesh.triangles[fragments.face_id[hit]]
-    share = fragments.barycentric[hit][..., None]
-    normals = vertex_normals(mesh.vertices, mesh.triangles)
-    # The logarithm is interpolated, as the colours are.
-    sd_mm = np.exp((np.log(np.maximum(uncertainty.vertex_sd_mm, 1e-4))[corners] * share[..., 0]).sum(1))
-    normal = (normals[corners] * share).sum(1)
+    corners, barycentric = mesh.triangles[fragments.face_id[hit]], fragments.barycentric[hit]
+    normal = (vertex_normals(mesh.vertices, mesh.triangles)[corners] * barycentric[..., None]).sum(1)
     towards = camera.position_world / np.linalg.norm(camera.position_world)
     shade = 0.42 + 0.58 * np.clip(normal @ (0.8 * towards + np.array([0.0, 0.6, 0.0])), 0.0, 1.0)
     picture = np.full((2 * height, 2 * width, 3), CARD, np.float32)
-    picture[hit] = heat_srgb(sd_mm) * shade[:, None]
+    picture[hit] = colours(corners, barycentric) * shade[:, None]
     small = picture.reshape(height, 2, width, 2, 3).mean((1, 3))
     return np.rint(np.clip(small, 0, 255)).astype(np.uint8)
 

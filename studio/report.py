@@ -26,6 +26,7 @@ from studio.pictures import save_picture
 from studio.report_coverage import coverage_section
 from studio.report_pictures import MAX_SHOWN_VIEWS, Picture, embed, read_small, strip, texture_pictures, view_pictures
 from studio.settings import RunSettings
+from studio.skin_map import draw_skin_map, skin_words
 
 TEMPLATE = "report.html.jinja"
 THUMBNAIL_PX = 224
@@ -82,7 +83,7 @@ def write_report(
 ) -> Path:
     """Read the artefacts of an output folder and write the page to `path`; whatever stage has not run is left out of it.
 
-    Beside it go its first row of pictures as strip.jpg, the map of uncertainty as uncertainty.png, and overlays.html with the folder
+    Beside it go its first row of pictures as strip.jpg, the maps uncertainty.png and skin.png, and overlays.html with the folder
     overlays: the fitted mesh over every photo at full size.
 
     Raises ArtifactError where capture.json, the avatar or the sweep are absent or broken.
@@ -100,6 +101,7 @@ def write_report(
     hero = hero_pictures(out, avatar, capture, sweep, with_frames=bool(frames_record))
     covered = coverage_section(avatar, capture)
     heat = None if avatar.uncertainty is None else draw_heat_map(avatar, avatar.uncertainty)
+    skin = None if avatar.skin_labels is None else draw_skin_map(avatar, avatar.skin_labels)
     overlays = write_overlays(path.parent, avatar, capture, progress=progress)
     page = render_page(
         TEMPLATE,
@@ -116,6 +118,10 @@ def write_report(
         coverage=covered,
         heat=None if heat is None else embed(heat, "how far the surface may be off, from three sides", lossless=True),
         heat_text=report_text.uncertainty(avatar),
+        skin=None
+        if skin is None
+        else embed(skin, "what the fit took for skin, and what it did not believe, from three sides", lossless=True),
+        skin_text=skin_words(avatar),
         expression_charts=charts,
         coverage_text=report_text.coverage(avatar, unseen),
         sheets=sheets,
@@ -134,6 +140,8 @@ def write_report(
         write_bytes(path.with_name("strip.jpg"), strip(hero))
     if heat is not None:
         save_picture(path.with_name("uncertainty.png"), heat)
+    if skin is not None:
+        save_picture(path.with_name("skin.png"), skin)
     return write_bytes(path, page.encode())
 
 

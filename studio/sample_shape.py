@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from assets.head_model import PARTS, HeadModel
+from assets.head_model import HeadModel
 from assets.heads import load_head
 from assets.loop_subdivision import Subdivision, loop_step, loop_subdivision
 from studio.sample_noise import bump, distance_to_polyline, noise, smoothstep
@@ -241,4 +241,3 @@ def eye_centres(person: SamplePerson) -> np.ndarray:
     return head.eye_centres(person.identity_neutral) + asymmetry_mm(average * 1e3) * 1e-3
 
 
-EYE_PARTS = (PARTS.index("eye_left"), PARTS.index("eye_right"))

@@ -11,7 +11,8 @@ import numpy as np
 from scipy.ndimage import distance_transform_edt
 from scipy.spatial import KDTree
 
-from render.rasterize.embree import RayScene
+from assets.head_model import PARTS, HeadModel
+from render.quality import uv_texels
 from studio.sample_noise import bump, distance_to_polyline, fractal, noise, smoothstep
 from studio.sample_shape import IRIS_RADIANS, SamplePerson, load_person
 
@@ -192,29 +193,22 @@ def skin_sheen(p: np.ndarray) -> np.ndarray:
     return (0.75 + oily + 0.45 * lip_mask(p) + 0.12 * noise(p, 3, seed=95)).astype(np.float32)
 
 
-def _chart(person: SamplePerson, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Places (size, size, 3) mm on the average head per texel of the skin's UV chart, and where they are known."""
-    head = person.head
-    skin = head.triangle_parts == 1
-    flat_uvs = head.uvs[head.triangle_uvs[skin]].reshape(-1, 2)
-    vertices = np.concatenate([flat_uvs, np.zeros((len(flat_uvs), 1))], 1)
-    scene = RayScene(vertices.astype(np.float32), np.arange(len(vertices), dtype=np.int32).reshape(-1, 3))
-    grid = (np.arange(size) + 0.5) / size
-    u, v = np.meshgrid(grid, 1 - grid)
-    origins = np.stack([u, v, np.ones_like(u)], -1).reshape(-1, 3).astype(np.float32)
-    hits = scene.cast(origins, np.tile([0.0, 0.0, -1.0], (len(origins), 1)))
-    corners = person.atlas_mm[: head.num_vertices][head.triangles[skin]]
-    hit = hits.triangle_index >= 0
-    places = np.zeros((size * size, 3), np.float32)
-    places[hit] = np.einsum("nk,nkc->nc", hits.barycentric[hit], corners[hits.triangle_index[hit]])
-    return places.reshape(size, size, 3), hit.reshape(size, size)
+def chart_places(head: HeadModel, places_mm: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Places (size, size, 3) float32 mm per texel of the skin's UV chart from those of the vertices (V, 3), and where they are known."""
+    skin = np.flatnonzero(head.triangle_parts == PARTS.index("skin"))
+    texels = uv_texels(head.uvs, head.triangle_uvs[skin], size)
+    known = texels.face_id >= 0
+    corners = places_mm[head.triangles[skin[texels.face_id[known]]]]
+    places = np.zeros((size, size, 3), np.float32)
+    places[known] = np.einsum("nk,nkc->nc", texels.barycentric[known], corners)
+    return places, known
 
 
 @functools.lru_cache(maxsize=2)
 def bake_skin(size: int) -> SkinTexture:
     """The skin maps at a texel count; border texels outside the chart repeat their nearest neighbour, so no seam shows."""
     person = load_person()
-    places, known = _chart(person, size)
+    places, known = chart_places(person.head, person.atlas_mm[: person.head.num_vertices], size)
     wanted = known & (places[..., 1] > -200)
     albedo, height, sheen = np.zeros((size, size, 3), np.float32), np.zeros((size, size), np.float32), np.ones((size, size), np.float32)
     rows, columns = np.nonzero(wanted)

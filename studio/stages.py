@@ -97,7 +97,7 @@ def avatar_line(avatar: Avatar) -> str:
     """How many views were used and how well the landmarks are met."""
     registered = [view for view in avatar.views if view.camera is not None]
     residuals = [view.residual_px for view in registered if np.isfinite(view.residual_px)]
-    residual = f", landmarks met within {np.median(residuals):.1f} px (median)" if residuals else ""
+    residual = f", landmarks met within {np.median(residuals):.1f} px (median, after the shifts that all share)" if residuals else ""
     scale = scale_words(avatar.scale, avatar.scale_error, avatar.scale_source)
     return f"{len(registered)} of {len(avatar.views)} views registered{residual}, scale {scale}"
 

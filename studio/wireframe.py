@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import functools
 
-import cv2
 import numpy as np
 
 from assets.head_model import PARTS
 from render.camera import Camera
 from render.mesh import Mesh
+from studio.lines import line_coverage
 
 SUPERSAMPLE = 3
 """Lines are drawn this many times larger and averaged down, so that they stay thin."""
+
+LINE_PX = 2 / 3
+"""Width of a line."""
 
 VISIBILITY_PX = 1400
 """Longer side of the picture at which it is found what a camera sees of a mesh: triangles of a head are some pixels wide there."""
@@ -39,12 +42,12 @@ def draw_wireframe(image: np.ndarray, mesh: Mesh, camera: Camera, *, opacity: fl
     out = image.astype(np.float32)
     edges, first, second = quad_edges(mesh)
     is_seen = visible_triangles(mesh, large)
-    pixels, depth = large.project(mesh.vertices.astype(np.float64))
+    pixels, depth = camera.project(mesh.vertices.astype(np.float64))
     shown = (is_seen[first] | is_seen[second]) & (depth[edges] > 0).all(1)
     for colour in sorted(set(LINE_SRGB.values())):
         part_ids = [PARTS.index(part) for part, value in LINE_SRGB.items() if value == colour]
         chosen = edges[shown & np.isin(mesh.triangle_parts[first], part_ids)]
-        coverage = _draw_lines(pixels[chosen], large.width, large.height)[..., None] * opacity
+        coverage = line_coverage(pixels[chosen], camera.width, camera.height, LINE_PX, supersample=SUPERSAMPLE)[..., None] * opacity
         out = out * (1 - coverage) + np.array(colour, np.float32) * coverage
     return np.rint(out).astype(np.uint8)
 
@@ -91,14 +94,3 @@ def _quad_edges(triangle_bytes: bytes, vertex_bytes: bytes) -> tuple[np.ndarray,
     num_longest = np.bincount(inverse.ravel(), weights=is_longest.ravel(), minlength=len(edges))
     keep = ~((ends - starts == 1) & (num_longest == 2))
     return edges[keep], owner[starts[keep]], owner[ends[keep]]
-
-
-def _draw_lines(segments_px: np.ndarray, width: int, height: int) -> np.ndarray:
-    """(H, W) float32 coverage in [0, 1] at the photo's size of segments (N, 2, 2) given in enlarged pixels."""
-    canvas = np.zeros((height, width), np.uint8)
-    # OpenCV counts pixels from their centres; four fractional bits keep lines where they belong.
-    points = np.rint((segments_px - 0.5) * 16).astype(np.int32)
-    near = (np.abs(points) < 16 * 4 * max(width, height)).all((1, 2))
-    cv2.polylines(canvas, list(points[near]), isClosed=False, color=(255,), thickness=SUPERSAMPLE - 1, lineType=cv2.LINE_AA, shift=4)
-    small = cv2.resize(canvas, (width // SUPERSAMPLE, height // SUPERSAMPLE), interpolation=cv2.INTER_AREA)
-    return small.astype(np.float32) / 255

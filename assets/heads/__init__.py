@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from assets.errors import MissingAssetError, RangeError
 from assets.head_model import HeadModel, check_head
 from assets.heads.listing import HeadEntry as HeadEntry
 from assets.licences import LicencedPart
+from assets.refinement import split_name
 from assets.subdivide import MAX_LEVELS
 
 HEAD_NAMES: tuple[str, ...] = ("anny", "ict", "flame:PATH")
@@ -51,10 +51,8 @@ def parse_head_name(name: str) -> HeadName:
 
 def _split_levels(name: str) -> tuple[str, int]:
     """A name and its number of subdivisions; a file whose own name ends in +1 is that file."""
-    found = re.fullmatch(r"(.+?)\+(\d+)", name)
-    if not found or (name.startswith(_FLAME) and Path(name.removeprefix(_FLAME)).expanduser().is_file()):
-        return name, 0
-    return found[1], int(found[2])
+    is_file = name.startswith(_FLAME) and Path(name.removeprefix(_FLAME)).expanduser().is_file()
+    return (name, 0) if is_file else split_name(name)
 
 
 def _nearest(base: str) -> str:

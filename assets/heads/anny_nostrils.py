@@ -46,7 +46,7 @@ def open_nostrils(mesh: HeadMesh) -> HeadMesh:
 
 def _placed(centre_m: tuple[float, float, float], sign: float, level: np.ndarray, rise_m: np.ndarray) -> np.ndarray:
     """(N, 3) points about a side's centre from level positions (N, 2) in half axes, and heights (N,)."""
-    x, z = (HALF_AXES_M * level).T
+    x, z = np.multiply(HALF_AXES_M, level).T
     return np.array(centre_m) * [sign, 1.0, 1.0] + np.stack([x, rise_m, z], 1)
 
 

@@ -17,14 +17,16 @@ from assets.head_model import PARTS, REGIONS, HeadModel
 from assets.heads import anny
 from assets.heads.flame_arkit import SETTINGS_FILE, MappingSettings, ShapeMapping, fit_shapes, read_settings
 from assets.heads.flame_chart import lay_out
-from assets.heads.flame_parts import is_iris, mirror_pairs, vertex_parts
+from assets.heads.flame_parts import is_iris, vertex_parts
 from assets.heads.flame_register import Registration, Skin, eye_opening, register
 from assets.heads.flame_rig import JawRig
 from assets.heads.flame_source import FlameSource, file_digest, read_flame
 from assets.heads.flame_surface import vertex_areas
 from assets.heads.listing import FLAME_LICENCE, FLAME_OPEN_LICENCE, is_open_licence
+from assets.mirror import mirror_pairs
+from assets.similarity import fit_similarity
 
-COMPILE_VERSION = 4
+COMPILE_VERSION = 5
 """Part of the cache key: raise it whenever the compiled arrays change."""
 
 NUM_IDENTITY = 100
@@ -150,7 +152,7 @@ def compile_flame(
         "identity_basis": _identity(source, parts),
         "blendshape_deltas": deltas.astype(np.float32),
         "neck_joint": (source.joints[1] - source.template[0] + vertices[0]).astype(np.float32),
-        "mirror_vertices": mirror_pairs(vertices, parts),
+        "mirror_vertices": mirror_pairs(vertices, parts, source.triangles),
         "blendshape_residuals": np.array([mapping.residual for mapping in mappings], np.float32),
         "sha256": np.array(source.sha256),
         "report": np.array(json.dumps(report)),
@@ -231,15 +233,9 @@ def _gaze(guide: HeadModel, index: int, vertices: np.ndarray, parts: np.ndarray)
         theirs = guide.vertex_parts == PARTS.index(part)
         if np.abs(guide.blendshape_deltas[index][theirs]).max() < STILL_M:
             continue
-        rotation = _rotation_of(guide.vertices[theirs], guide.blendshape_deltas[index][theirs])
+        at_rest = guide.vertices[theirs].astype(np.float64)
+        rotation = fit_similarity(at_rest, at_rest + guide.blendshape_deltas[index][theirs]).R
         mine = parts == PARTS.index(part)
         centred = vertices[mine] - vertices[mine].mean(0)
         delta[mine] = centred @ rotation.T - centred
     return delta
-
-
-def _rotation_of(points: np.ndarray, offsets: np.ndarray) -> np.ndarray:
-    """(3, 3) the rotation nearest to a displacement of points (Kabsch 1976)."""
-    before, after = (values.astype(np.float64) - values.mean(0) for values in (points, points + offsets))
-    u, _, vt = np.linalg.svd(after.T @ before)
-    return u @ np.diag((1.0, 1.0, np.sign(np.linalg.det(u @ vt)))) @ vt

@@ -1,4 +1,4 @@
-"""FLAME's parts by geometry: eyeballs as closed components, the iris by angle, the mouth's rim, mirror pairs.
+"""FLAME's parts by geometry: eyeballs as closed components, the iris by angle, the mouth's rim.
 
 FLAME's own region masks are a separate licensed file that this project neither has nor asks for.
 """
@@ -6,19 +6,14 @@ FLAME's own region masks are a separate licensed file that this project neither 
 from __future__ import annotations
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
-from scipy.spatial import KDTree
-from scipy.spatial.distance import cdist
 
 from assets.errors import InputError
 from assets.head_model import PARTS
 
 IRIS_RADIUS_M = 0.0059
 """Half of the white-to-white distance of adults, 11.7 mm (Rüfer et al. 2005); on a ball of 25 mm it is seen under 28 degrees."""
-
-_NEIGHBOURS = 12
 
 
 def vertex_parts(vertices: np.ndarray, triangles: np.ndarray, name: str) -> np.ndarray:
@@ -89,35 +84,3 @@ def mouth_rim(vertices: np.ndarray, skin_triangles: np.ndarray) -> np.ndarray | 
         if abs(middle[0]) < 0.006 and -0.11 < middle[1] < -0.04 and middle[2] > -0.03 and 0.02 < width < 0.08:
             return chain
     return None
-
-
-def mirror_pairs(vertices: np.ndarray, parts: np.ndarray) -> np.ndarray:
-    """(V,) int32: the vertex at each one's mirror place (x -> -x) on the mirrored part; an involution.
-
-    Near vertices pair up first, nearest first, then what is left by least total distance; one that finds no partner is its own.
-    """
-    left, right = PARTS.index("eye_left"), PARTS.index("eye_right")
-    mirrored_part = np.where(parts == left, right, np.where(parts == right, left, parts))
-    pairs = np.full(len(vertices), -1, np.int32)
-    for part in np.unique(parts):
-        mine, theirs = np.flatnonzero(parts == part), np.flatnonzero(mirrored_part == part)
-        count = min(_NEIGHBOURS, len(theirs))
-        distance, near = KDTree(vertices[theirs] * (-1, 1, 1)).query(vertices[mine], count)
-        rows = np.repeat(mine, count)
-        order = np.lexsort((rows, distance.ravel().round(9)))
-        for a, b in zip(rows[order], theirs[near.reshape(len(mine), count).ravel()][order], strict=True):
-            if pairs[a] < 0 and pairs[b] < 0:
-                pairs[a], pairs[b] = b, a
-    _pair_rest(vertices, mirrored_part, parts, pairs)
-    alone = pairs < 0
-    pairs[alone] = np.flatnonzero(alone)
-    return pairs
-
-
-def _pair_rest(vertices: np.ndarray, mirrored_part: np.ndarray, parts: np.ndarray, pairs: np.ndarray) -> None:
-    """Pairs, in place, the vertices of the left side that found no partner with those of the right by least total distance."""
-    for part in np.unique(parts):
-        left = np.flatnonzero((pairs < 0) & (parts == part) & (vertices[:, 0] > 0))
-        right = np.flatnonzero((pairs < 0) & (mirrored_part == part) & (vertices[:, 0] < 0))
-        rows, columns = linear_sum_assignment(cdist(vertices[left], vertices[right] * (-1, 1, 1)))
-        pairs[left[rows]], pairs[right[columns]] = right[columns], left[rows]

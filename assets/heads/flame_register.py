@@ -13,11 +13,13 @@ from collections.abc import Mapping
 import numpy as np
 from scipy import ndimage
 from scipy.interpolate import RBFInterpolator
-from scipy.sparse import coo_matrix, csr_matrix, diags
+from scipy.sparse import csr_matrix, diags
 from scipy.sparse.linalg import splu
 
 from assets.heads.flame_parts import mouth_rim
 from assets.heads.flame_surface import FrontView, Nearest, front_view, nearest_points, vertex_normals
+from assets.laplacian import uniform_laplacian
+from assets.similarity import fit_similarity
 
 STIFFNESS = (1000.0, 300.0, 100.0, 30.0, 10.0, 3.0, 1.0)
 """Weight of the membrane against the pull of the nearest points, step by step. Ending ten times softer brings the surfaces from
@@ -67,25 +69,15 @@ def register(source: Skin, target: Skin) -> Registration:
     source_marks, target_marks = marks(source), marks(target)
     names = tuple(name for name in source_marks if name in target_marks)
     a, b = (np.stack([found[name] for name in names]) for found in (source_marks, target_marks))
-    similarity, shift = fit_similarity(a, b)
-    moved = source.vertices @ similarity.T + shift
-    placed = a @ similarity.T + shift
+    similarity = fit_similarity(a, b)
+    moved, placed = similarity.apply(source.vertices), similarity.apply(a)
     warp = RBFInterpolator(placed, b - placed, kernel="linear", degree=0, smoothing=1e-4)
     skin = np.unique(source.triangles)
     moved[skin] += warp(moved[skin])
     moved, gap = _draw(moved, source, placed + warp(placed), b, target)
     normals = vertex_normals(target.vertices, target.triangles)
     nearest = nearest_points(target.vertices, normals, moved, source.triangles)
-    return Registration(moved, similarity, nearest, names, gap * 1000)
-
-
-def fit_similarity(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(3, 3) scaled rotation S and (3,) shift t with b ~ a S^T + t in least squares (Umeyama 1991)."""
-    ca, cb = a - a.mean(0), b - b.mean(0)
-    u, d, vt = np.linalg.svd(cb.T @ ca)
-    sign = np.array([1.0, 1.0, np.sign(np.linalg.det(u @ vt))])
-    similarity = (d * sign).sum() / (ca**2).sum() * (u * sign) @ vt
-    return similarity, b.mean(0) - a.mean(0) @ similarity.T
+    return Registration(moved, similarity.scale * similarity.R, nearest, names, gap * 1000)
 
 
 def _draw(moved: np.ndarray, source: Skin, from_marks: np.ndarray, to_marks: np.ndarray, target: Skin) -> tuple[np.ndarray, float]:
@@ -93,7 +85,7 @@ def _draw(moved: np.ndarray, source: Skin, from_marks: np.ndarray, to_marks: np.
     skin, compact = np.unique(source.triangles, return_inverse=True)
     triangles = compact.reshape(-1, 3)
     start = moved[skin]
-    laplacian = graph_laplacian(triangles, len(skin))
+    laplacian = uniform_laplacian(triangles, len(skin))
     hold = nearest_points(from_marks, np.zeros_like(from_marks), start, triangles)
     rows = np.repeat(np.arange(len(from_marks)), 3)
     anchors = csr_matrix((hold.barycentric.ravel(), (rows, triangles[hold.triangle].ravel())), (len(from_marks), len(skin)))
@@ -108,15 +100,6 @@ def _draw(moved: np.ndarray, source: Skin, from_marks: np.ndarray, to_marks: np.
     result = moved.copy()
     result[skin] = here
     return result, gap
-
-
-def graph_laplacian(triangles: np.ndarray, num_vertices: int) -> csr_matrix:
-    """(V, V) rows of x_i minus the mean of its neighbours."""
-    a, b = np.concatenate([triangles, np.roll(triangles, -1, 1)]).ravel(), np.concatenate([np.roll(triangles, -1, 1), triangles]).ravel()
-    adjacency = coo_matrix((np.ones(len(a)), (a, b)), (num_vertices, num_vertices)).tocsr()
-    adjacency.data[:] = 1.0
-    degree = np.maximum(np.asarray(adjacency.sum(1)).ravel(), 1.0)
-    return csr_matrix(diags(np.ones(num_vertices)) - diags(1 / degree) @ adjacency)
 
 
 def marks(skin: Skin) -> dict[str, np.ndarray]:

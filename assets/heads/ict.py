@@ -17,6 +17,7 @@ from assets.errors import InputError, MissingAssetError
 from assets.head_model import HeadModel
 from assets.heads.ict_mesh import IctMesh, head_mesh
 from assets.heads.ict_source import EXPRESSIONS, IctSource, read_ict
+from assets.heads.listing import ICT_LICENCE
 
 COMPILE_VERSION = 10
 """Part of the cache key: raise it whenever the compiled arrays change."""
@@ -51,7 +52,7 @@ def load_ict(source: Path | None = None) -> HeadModel:
     return HeadModel(
         name="ict",
         source=f"ICT-FaceKit light, commit {UPSTREAM_COMMIT}",
-        licence="MIT (USC Institute for Creative Technologies, 2020)",
+        licence=ICT_LICENCE,
         commercial=True,
         identity_names=tuple(f"identity{index:03d}" for index in range(len(arrays["identity_basis"]))),
         absent_blendshapes=tuple(arkit_mapping()["absent"]),

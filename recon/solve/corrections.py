@@ -21,14 +21,15 @@ import scipy.sparse.linalg as spl
 from scipy.spatial import KDTree
 
 from assets.head_model import PARTS, HeadModel
+from assets.laplacian import uniform_laplacian
 from recon.solve.bundle import Progress, StrideSamples, find_matches
 from recon.solve.chart import make_chart
-from recon.solve.freeform import uniform_laplacian
 from recon.solve.normal_equations import cauchy_weight
 from recon.solve.problem import EXPRESSION_ERROR, Matches, Problem
 from recon.solve.residuals import match_rows, project
-from recon.solve.stages import DenseStage
+from recon.solve.stages import MIDDLE, DenseStage
 from recon.solve.state import HeadState
+from recon.solve.uncertainty import all_matches, with_uncertainty
 from render import vertex_normals
 
 if TYPE_CHECKING:
@@ -64,12 +65,25 @@ class CorrectionRows:
     """(N,) in [0, 1]."""
 
 
-def correct_instants(solution: Solution, prepared: Prepared, stage: DenseStage, progress: Progress | None = None) -> Solution:
+def finish(solution: Solution, prepared: Prepared, progress: Progress | None = None) -> Solution:
+    """The last stage: corrections of lively instants, then the spread of the surface, from one round of matching."""
+    matches: list[Matches] = []
+    solution = correct_instants(solution, prepared, MIDDLE, progress, keep=matches)
+    lively = set(lively_instants(solution.problem, solution.state, solution.registered))
+    # What is left to match are the views at rest among each other.
+    at_rest = [v for v in solution.registered if solution.problem.views[v].instant not in lively]
+    matches += all_matches(dataclasses.replace(solution, registered=at_rest), prepared) if len(at_rest) > 1 else []
+    return with_uncertainty(solution, prepared, matches=matches, progress=progress)
+
+
+def correct_instants(
+    solution: Solution, prepared: Prepared, stage: DenseStage, progress: Progress | None = None, *, keep: list[Matches] | None = None
+) -> Solution:
     """Find the corrections of all lively instants from the matches of their views, everything else held.
 
     Weights are first brought into [0, 1], as the avatar keeps them, so that the corrections make up for that too. Instants seen by one
     camera are corrected in the directions that it sees, and only where its matches with other views reach. The calmest come first, so
-    that a livelier one is matched with neighbours that are already right.
+    that a livelier one is matched with neighbours that are already right. The matches that were found are added to `keep`.
     """
     problem, views = solution.problem, solution.registered
     state = dataclasses.replace(solution.state, weights=np.clip(solution.state.weights, 0.0, 1.0))
@@ -80,6 +94,8 @@ def correct_instants(solution: Solution, prepared: Prepared, stage: DenseStage, 
         grid = StrideSamples(problem, chart, stage.stride)
         only = {v for v in views if problem.views[v].instant in lively}
         matches = find_matches(problem, state, chart, grid, stage, prepared.pictures, views, only=only)
+        if keep is not None:
+            keep += matches
         for done, instant in enumerate(lively):
             found = solve_correction(problem, state, matches, corrections, instant)
             if found is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from functools import cached_property
 
 import numpy as np
 
@@ -51,6 +52,18 @@ class DeformableHead:
         moved = neutral + np.tensordot(weights.astype(np.float32), self.shapes, 1)
         blinks = [weights[self.shape_names.index(name)] if name in self.shape_names else 0.0 for name in BLINKS]
         return lids_outside(self.head, moved + blink_corrections(self.head, neutral, blinks), neutral)
+
+    @cached_property
+    def growth(self) -> np.ndarray:
+        """(M,) float64: by which share one unit of each mode makes the face larger.
+
+        First order in the modes: the factor of the similarity that moves the average face nearest to the moved one.
+        """
+        face = self.head.vertex_regions == REGIONS.index("face")
+        on_face = face if face.any() else np.ones_like(face)
+        average = self.head.vertices[on_face].astype(np.float64)
+        about_middle = average - average.mean(0)
+        return np.tensordot(self.modes[:, on_face], about_middle, ([1, 2], [0, 1])) / np.square(about_middle).sum()
 
     def with_offsets(self, offsets: np.ndarray) -> DeformableHead:
         """The same head with other free-form offsets (V, 3)."""

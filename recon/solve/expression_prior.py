@@ -16,12 +16,13 @@ from recon.solve.normal_equations import NormalEquations
 from recon.solve.problem import Problem
 from recon.solve.state import HeadState
 
-WEIGHT_SCALE, WEIGHT_FLOOR = 0.15, 0.05
+WEIGHT_SCALE, WEIGHT_FLOOR = 0.3, 0.05
 """Scale of the Laplace prior in a lively instant, and the weight below which it is Gaussian, so that it has a derivative everywhere."""
-CALM_SCALE = 0.025
+CALM_SCALE = 0.05
 """Scale in a calm instant."""
-LIVELINESS = 1.5
-"""An instant's scale as a multiple of its mean weight; the maximum-likelihood scale of a Laplace distribution is the mean itself."""
+LIVELINESS = 3.0
+"""An instant's scale as a multiple of its mean weight. The maximum-likelihood scale of a Laplace distribution is the mean itself, but
+a weight that is still on its way up must not be taken for a calm face's: an expression seen from one side only would never get there."""
 WEIGHT_OUTSIDE_SD = 0.2
 """Standard deviation of the part of a weight outside [0, 1]: no face can be there, but a generic shape may have to."""
 REST_SD = 0.15
@@ -31,8 +32,11 @@ MOVING_AT_REST = ("eyeBlink", "eyeLook")
 SIDES_SHARE = 0.6
 """Scale of the Laplace prior on the difference of a shape's two sides over the instant's own scale: below 1, so that the side which no
 picture shows does as the other one."""
-NO_SIDES = ("jawLeft", "mouthLeft", "eyeLook")
-"""Beginnings of names that end in Left and are not the left side of a pair: directions, and eyes that look the same way."""
+DIRECTIONS = ("jawLeft", "jawRight", "mouthLeft", "mouthRight")
+"""Shapes that are lopsided by themselves. From one side a smile and a mouth pulled that way look alike, and without a charge for being
+lopsided the latter would be the cheaper one, since it is one weight and a smile two."""
+NO_SIDES = (*DIRECTIONS, "eyeLook")
+"""Beginnings of names that are not the left side of a pair: directions, and eyes that look the same way."""
 GENTLE_SD, GENTLE_OUTSIDE_SD = 0.15, 0.03
 """Standard deviations of a weight and of its part outside [0, 1] in the first stages."""
 _ROUNDS = 30
@@ -118,16 +122,23 @@ def side_pairs(shape_names: tuple[str, ...]) -> np.ndarray:
 
 def _add_sides(equations: NormalEquations, problem: Problem, state: HeadState, instants: list[int]) -> None:
     """Faces are as lopsided as the pictures say and no more."""
-    pairs, scales = side_pairs(problem.deformable.shape_names), SIDES_SHARE * instant_scales(state.weights[instants])
+    names, scales = problem.deformable.shape_names, SIDES_SHARE * instant_scales(state.weights[instants])
+    pairs, directions = side_pairs(names), np.array([names.index(name) for name in DIRECTIONS if name in names], int)
     for instant, scale in zip(instants, scales, strict=True):
-        weights, columns = state.weights[instant], state.layout.weights(instant)[pairs]
-        difference = weights[pairs[:, 0]] - weights[pairs[:, 1]]
-        precision = 1.0 / (scale * np.sqrt(difference**2 + WEIGHT_FLOOR**2))
+        weights, columns = state.weights[instant], state.layout.weights(instant)
+        difference, both = weights[pairs[:, 0]] - weights[pairs[:, 1]], columns[pairs]
+        precision, alone = _sides_precision(difference, scale), _sides_precision(weights[directions], scale)
         for k, sign in ((0, 1.0), (1, -1.0)):
-            equations.hessian[columns[:, k], columns[:, k]] += precision
-            equations.hessian[columns[:, k], columns[:, 1 - k]] -= precision
-            equations.gradient[columns[:, k]] -= sign * precision * difference
-        equations.cost["expression sides"] = equations.cost.get("expression sides", 0.0) + 0.5 * float(precision @ difference**2)
+            equations.hessian[both[:, k], both[:, k]] += precision
+            equations.hessian[both[:, k], both[:, 1 - k]] -= precision
+            equations.gradient[both[:, k]] -= sign * precision * difference
+        equations.add_prior("expression sides", columns[directions], -weights[directions], 1 / np.sqrt(alone))
+        equations.cost["expression sides"] += 0.5 * float(precision @ difference**2)
+
+
+def _sides_precision(difference: np.ndarray, scale: float) -> np.ndarray:
+    """Precision of the quadratic that touches the Laplace prior on a lopsidedness."""
+    return 1.0 / (scale * np.sqrt(difference**2 + WEIGHT_FLOOR**2))
 
 
 def with_rest(problem: Problem, state: HeadState, instants: list[int]) -> HeadState:

@@ -11,12 +11,15 @@ import scipy.sparse.linalg as spl
 from scipy.spatial import KDTree
 
 from assets.head_model import PARTS, REGIONS, HeadModel
+from assets.laplacian import uniform_laplacian
 from recon.solve.normal_equations import cauchy_weight
 from recon.solve.surface_rows import SurfaceRows
 from render import vertex_normals
 
-FADE_M = 0.03
-"""Over this distance offsets fade to zero where nothing is measured."""
+FADE_M = 0.01
+"""Over this distance offsets fade to zero where nothing is measured: what is wider, the bumps among the modes have taken."""
+MIN_INFORMATION = 1e-3
+"""A vertex counts as measured from this share of the best one's information on."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,10 +61,10 @@ class OffsetSystem:
         self.normals = vertex_normals(head.vertices + present, head.triangles)[self.vertices].astype(np.float64)
         self._area = skin_area_per_vertex_m2(head)
         along = sp.vstack([sp.diags(self.normals[:, c]) for c in range(3)])
-        bending = sp.block_diag([laplacian.T @ laplacian] * 3)
+        fading = laplacian + self._area / (2 * np.sqrt(3) * FADE_M**2) * sp.identity(len(self.vertices))
+        bending = sp.block_diag([fading.T @ fading] * 3)
         self._bending, self._bending_pull = sp.csc_matrix(along.T @ bending @ along), along.T @ (bending @ self.start.T.reshape(-1))
-        self._anchor_pull = (self.normals * self.start).sum(1)
-        self._rows = [r for r in rows if len(r.weight)]
+        self._rows = [r.counted() for r in rows if (r.weight > 0).any()]
         self._jacobians = [_jacobian(r, number, self.normals) for r in self._rows]
         self._targets = [r.residual.reshape(-1) for r in self._rows]
         self._confidence = [np.minimum(r.weight, np.median(r.weight)) for r in self._rows]
@@ -111,19 +114,17 @@ class OffsetSystem:
         return sp.csc_matrix(matrix), right
 
     def _stiffness(self, data: sp.csc_matrix, stage: FreeFormStage) -> tuple[sp.csc_matrix, np.ndarray]:
-        """(S, S) bending of offsets over the mesh plus a pull to zero, against the mean information of a measured vertex; its pull (S,).
+        """(S, S) prior of the offsets against the mean information of a measured vertex, and its pull (S,).
 
-        The uniform Laplacian of a field with wave number k is k^2 a / (2 sqrt 3) times the field on a mesh of area a per vertex.
+        The uniform Laplacian of a field with wave number k is k^2 a / (2 sqrt 3) times the field on a mesh of area a per vertex. With
+        one over FADE_M squared added it is the operator whose squared field has a Matern covariance of that range (Lindgren, Rue and
+        Lindstroem, 2011): beyond what is measured offsets neither run on along their slope nor stay, they fade.
         """
         information = data.diagonal()
-        seen = information > 0
+        seen = information > MIN_INFORMATION * information.max(initial=0.0)
         mean = float(information[seen].mean()) if seen.any() else 1.0
-        bending = mean * (stage.width_m**2 * 2 * np.sqrt(3) / self._area) ** 2
-        anchor = mean * (stage.width_m / FADE_M) ** 4
-        size = len(self.vertices)
-        return sp.csc_matrix(
-            bending * self._bending + anchor * sp.identity(size)
-        ), bending * self._bending_pull + anchor * self._anchor_pull
+        factor = mean * (stage.width_m**2 * 2 * np.sqrt(3) / self._area) ** 2
+        return sp.csc_matrix(factor * self._bending), factor * self._bending_pull
 
 
 def _factor(matrix: sp.spmatrix) -> spl.SuperLU:
@@ -147,17 +148,6 @@ def skin_area_per_vertex_m2(head: HeadModel) -> float:
     corners = head.vertices[chosen].astype(np.float64)
     area = 0.5 * np.linalg.norm(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1).sum()
     return float(area / len(np.unique(chosen)))
-
-
-def uniform_laplacian(triangles: np.ndarray, num_vertices: int) -> sp.csr_matrix:
-    """(V, V): a vertex minus the mean of its neighbours; zero rows for vertices without any."""
-    a = np.concatenate([triangles[:, [0, 1, 2]].ravel(), triangles[:, [1, 2, 0]].ravel()])
-    b = np.concatenate([triangles[:, [1, 2, 0]].ravel(), triangles[:, [0, 1, 2]].ravel()])
-    adjacency = sp.csr_matrix((np.ones(len(a)), (a, b)), shape=(num_vertices, num_vertices))
-    adjacency.data[:] = 1.0
-    degree = np.asarray(adjacency.sum(1)).ravel()
-    inverse = sp.diags(1.0 / np.maximum(degree, 1.0))
-    return sp.csr_matrix(sp.diags((degree > 0).astype(float)) - inverse @ adjacency)
 
 
 def _carry_along(head: HeadModel, offsets: np.ndarray) -> np.ndarray:

@@ -51,7 +51,7 @@ def solve_modes(problem: Problem, state: HeadState, swept: Swept, *, stride: int
 
     A rigid motion of the head under all cameras may hide in the heights: it is solved for and given to all poses.
     """
-    rows = swept.rows(swept.found.heights, stride)
+    rows = swept.rows(swept.found.heights, stride).counted()
     if len(rows.weight) < MIN_TEXELS:
         return state
     rows = rows.taken(np.arange(0, len(rows.weight), max(1, len(rows.weight) // MAX_TEXELS)))

@@ -120,6 +120,24 @@ def estimate_shifts(rows: list[LandmarkRows]) -> tuple[np.ndarray, list[np.ndarr
     return shifts, weights, precision
 
 
+def landmark_residuals_px(problem: Problem, state: HeadState, views: list[int]) -> dict[int, float]:
+    """Median distance (working pixels) of the landmarks of each view that has some from the mesh's, moved by the shifts they share.
+
+    One picture cannot tell a shift from a head of another shape, so there the shifts are left out.
+    """
+    seen, posed, directions = [v for v in views if _has_landmarks(problem, v)], problem.posed(state), shift_directions(problem, state)
+    moved = np.zeros((directions.shape[0], 3))
+    if len(seen) > 1:
+        rows = [landmark_rows(problem, state, v, posed[v], directions, 1.0, 0.0) for v in seen]
+        moved = 1e-3 * np.einsum("lck,lk->lc", directions, estimate_shifts(rows)[0])
+    found = {}
+    for v in seen:
+        samples, weight = problem.landmarks_of(state, problem.views[v])
+        px = project(samples.points(posed[v]) + moved, state, problem.views[v]).px
+        found[v] = float(np.median(np.linalg.norm(problem.views[v].landmarks_px - px, axis=1)[weight > 0]))
+    return found
+
+
 def _has_landmarks(problem: Problem, index: int) -> bool:
     return problem.views[index].landmarks_px is not None
 

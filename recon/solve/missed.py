@@ -9,7 +9,7 @@ import numpy as np
 from recon.solve.bundle import Progress, StrideSamples, find_matches, solve_matches
 from recon.solve.chart import FaceChart, make_chart
 from recon.solve.prepare import Prepared
-from recon.solve.register import Features, find_features, register
+from recon.solve.register import LiftedFeatures, find_features, lift_features, register
 from recon.solve.solution import Solution
 from recon.solve.stages import DenseStage
 from recon.solve.state import HeadState
@@ -29,11 +29,11 @@ def missed_views(solution: Solution, prepared: Prepared) -> list[int]:
 def register_missed(solution: Solution, prepared: Prepared, stage: DenseStage, progress: Progress | None) -> Solution:
     """Pose the views without landmarks one after the other and keep those that dense flow confirms."""
     missing = missed_views(solution, prepared)
-    features: dict[int, Features] = {}
+    lifted: dict[int, LiftedFeatures] = {}
     chart = make_chart(solution.problem.deformable.head, stage.texel_mm)
     grid = StrideSamples(solution.problem, chart, stage.stride)
     for done, v in enumerate(missing):
-        posed = _first_pose(solution, prepared, v, features)
+        posed = _first_pose(solution, prepared, v, lifted)
         reason = TOO_FEW_FEATURES if posed is None else ""
         if posed is not None:
             posed, reason = _confirm(posed, solution, prepared, chart, grid, stage, v)
@@ -48,15 +48,16 @@ def register_missed(solution: Solution, prepared: Prepared, stage: DenseStage, p
     return solution
 
 
-def _first_pose(solution: Solution, prepared: Prepared, v: int, features: dict[int, Features]) -> HeadState | None:
+def _first_pose(solution: Solution, prepared: Prepared, v: int, lifted: dict[int, LiftedFeatures]) -> HeadState | None:
     """A state in which view v has a pose: known already where its instant is seen by another calibrated camera, else from features."""
     views, state = solution.problem.views, solution.state
     if views[v].instant in {views[u].instant for u in solution.registered}:
         return state
-    for u in (*solution.registered, v):
-        if u not in features:
-            features[u] = find_features(prepared.pictures[u])
-    found = register(solution.problem, state, prepared.pictures, v, solution.registered, features)
+    for u in solution.registered:
+        if u not in lifted:
+            lifted[u] = lift_features(solution.problem, state, u, find_features(prepared.pictures[u]))
+    posed = [lifted[u] for u in solution.registered]
+    found = register(solution.problem, state, prepared.pictures, v, find_features(prepared.pictures[v]), posed)
     if found is None:
         return None
     return state.with_pose(views[v].instant, np.linalg.inv(views[v].T_cam_world) @ found.T_cam_head)

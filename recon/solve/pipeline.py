@@ -21,7 +21,7 @@ from recon.solve.bundle import (
 from recon.solve.chart import make_chart
 from recon.solve.checkpoints import Checkpoints, step
 from recon.solve.conventions import check_rig
-from recon.solve.corrections import correct_instants
+from recon.solve.corrections import finish
 from recon.solve.missed import missed_views, register_missed
 from recon.solve.prepare import Prepared
 from recon.solve.problem import Problem
@@ -89,7 +89,7 @@ def solve(
     around = SurroundStage() if preset == "full" else SurroundStage(rounds=1)
     solution = step(checkpoints, "surround", partial(_surround, solution, prepared, around, progress))
     solution = step(checkpoints, "free-form", partial(_free_form, solution, prepared, tempered(stages[-1], span_deg), offsets, progress))
-    return step(checkpoints, "expressions", partial(correct_instants, solution, prepared, MIDDLE, progress))
+    return step(checkpoints, "expressions", partial(finish, solution, prepared, progress))
 
 
 def _landmarks_only(prepared: Prepared, progress: Progress | None) -> Solution:
@@ -155,17 +155,19 @@ def _misfits(prepared: Prepared, state: HeadState, views: list[int]) -> dict[int
 def _dense(solution: Solution, prepared: Prepared, stage: DenseStage, progress: Progress | None) -> Solution:
     chart = make_chart(solution.problem.deformable.head, stage.texel_mm)
     stage = tempered(stage, view_span_deg(solution.problem, solution.state, solution.registered))
-    weigh = list if solution.skin is None else solution.skin.trusted
-    state, report = run_dense_stage(solution.problem, solution.state, chart, stage, prepared.pictures, solution.registered, progress, weigh)
+    views, pictures = solution.registered, prepared.pictures
+    state, report = run_dense_stage(solution.problem, solution.state, chart, stage, pictures, views, progress, solution.skin)
     # By now the mesh lies on the face to a few pixels, so its colours tell skin from what is not; later stages heed that.
-    skin = solution.skin or map_skin(solution.problem, state, prepared.pictures, solution.registered)
-    return dataclasses.replace(solution, state=state, reports=(*solution.reports, report), skin=skin)
+    skin = solution.skin or map_skin(solution.problem, state, pictures, views)
+    return dataclasses.replace(
+        solution, problem=skin.heeded_by(solution.problem), state=state, reports=(*solution.reports, report), skin=skin
+    )
 
 
 def _surround(solution: Solution, prepared: Prepared, stage: SurroundStage, progress: Progress | None) -> Solution:
     """Scalp and neck from matches and silhouettes, the face held."""
     pictures, views = prepared.pictures, solution.registered
-    skin = map_skin(solution.problem, solution.state, pictures, views)
+    skin = map_skin(solution.problem, solution.state, pictures, views, before=solution.skin)
     problem = fit_surround(solution.problem, solution.state, pictures, views, skin, stage, progress)
     return dataclasses.replace(solution, problem=problem, skin=skin)
 
@@ -205,5 +207,6 @@ def _free_form(
     matches = find_matches(problem, state, chart, StrideSamples(problem, chart, stage.stride), stage, prepared.pictures, views)
     if not matches:
         return solution
-    solution = dataclasses.replace(solution, skin=map_skin(problem, state, prepared.pictures, views, matches))
+    skin = map_skin(problem, state, prepared.pictures, views, matches, before=solution.skin)
+    solution = dataclasses.replace(solution, skin=skin)
     return refine_free_form(solution, prepared, stage, matches, progress, levels=levels)

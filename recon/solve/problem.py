@@ -22,6 +22,9 @@ Free = frozenset[str]
 EXPRESSION_ERROR, MATCH_NOISE_MM = 0.3, 0.2
 # Length of an instant's weight vector below which every face counts as calm.
 MIN_CALM_STRENGTH = 0.5
+SIZE_SD = 0.005
+"""Of the face against the average one where nothing tells its size. People differ by more, but every prior in millimetres (landmarks,
+bumps, how far an expression moves the skin) is cheaper on a smaller head: without this a head shrinks by a third."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -61,13 +64,16 @@ class Problem:
     """Factor on the prior of the shape coefficients."""
     detected: DetectedLandmarks | None = None
     """Where the landmarks lie by the yaw of a view, in place of `landmarks` and `landmark_weight`; None: the same from all sides."""
+    landmark_trust: np.ndarray | None = None
+    """(L,) in [0, 1]: how far the place of each landmark on the head is this person's skin; None: all of them are."""
 
     def landmarks_of(self, state: HeadState, view: SolveView) -> tuple[SurfaceSamples, np.ndarray]:
         """Surface points and weights (L,) of the landmarks as a view sees them from where the state has it."""
+        trust = 1.0 if self.landmark_trust is None else self.landmark_trust
         if self.detected is None:
-            return self.landmarks, self.landmark_weight
+            return self.landmarks, trust * self.landmark_weight
         yaw_deg = self.yaw_deg(state, view)
-        return self.detected.at(yaw_deg), self.detected.weight(yaw_deg)
+        return self.detected.at(yaw_deg), trust * self.detected.weight(yaw_deg)
 
     def yaw_deg(self, state: HeadState, view: SolveView) -> float:
         """Yaw of the head as a view sees it."""
@@ -106,10 +112,16 @@ def px_per_mm(projection: Projection) -> float:
 
 
 def add_priors(equations: NormalEquations, problem: Problem, state: HeadState, free_views: list[int]) -> None:
-    """Shape towards zero, focals and scale towards their start; for the weights see recon/solve/expression_prior.py."""
+    """Shape towards zero, focals and scale towards their start; for the weights see recon/solve/expression_prior.py.
+
+    Where no camera of known size tells the scale, the face is held as large as the average one.
+    """
     layout = state.layout
     shape_sd = 1.0 / np.sqrt(problem.shape_precision)
     equations.add_prior("shape prior", layout.modes, -state.coeffs, shape_sd)
+    if not problem.has_scale:
+        growth = problem.deformable.growth
+        equations.add_rows("size prior", layout.modes, growth[None], -growth[None] @ state.coeffs, np.array([SIZE_SD**-2]))
     equations.add_prior("scale prior", np.array([layout.scale]), -np.array([state.log_scale]), 0.1)
     focal_columns = np.arange(layout.focal(0), layout.focal(layout.num_focals))
     equations.add_prior("focal prior", focal_columns, -state.log_focals, believed_focal_sd(problem.focal_sd, state.log_focals))
@@ -148,12 +160,12 @@ def add_matches(
         *view_blocks(state.layout, problem.views[b], samples, project_b, point_b, rows.rows_b),
     ]
     length = np.linalg.norm(rows.residual, axis=1)
-    _add(equations, "matches", blocks, rows.residual, weight * matches.weight * cauchy_weight(length, robust_px))
+    add_blocks(equations, "matches", blocks, rows.residual, weight * matches.weight * cauchy_weight(length, robust_px))
     return length
 
 
 Block = tuple[np.ndarray, np.ndarray]
-"""Columns (P,) and derivative (N, 2, P)."""
+"""Columns (P,) and derivative (N, R, P) of N times R rows."""
 
 
 def shape_blocks(problem: Problem, state: HeadState, samples: SurfaceSamples, d_point: np.ndarray) -> list[Block]:
@@ -186,10 +198,10 @@ def merged_blocks(blocks: list[Block]) -> Block:
     return columns, np.concatenate([block[1].astype(np.float32) for block in merged.values()], 2)
 
 
-def _add(equations: NormalEquations, name: str, blocks: list[Block], residual: np.ndarray, weight: np.ndarray) -> None:
-    """Add rows whose blocks may share columns (two views of one instant or focal group): those derivatives are summed."""
+def add_blocks(equations: NormalEquations, name: str, blocks: list[Block], residual: np.ndarray, weight: np.ndarray) -> None:
+    """Add rows (N, R) of N weights whose blocks may share columns (two views of one instant or focal group): those are summed."""
     columns, jacobian = merged_blocks(blocks)
-    equations.add_rows(name, columns, jacobian.reshape(-1, len(columns)), residual.reshape(-1), np.repeat(weight, 2))
+    equations.add_rows(name, columns, jacobian.reshape(-1, len(columns)), residual.reshape(-1), np.repeat(weight, residual.shape[1]))
 
 
 def restfulness(state: HeadState, views: Sequence[SolveView]) -> np.ndarray:

@@ -24,11 +24,13 @@ if TYPE_CHECKING:
     from recon.solve.prepare import Prepared
     from recon.solve.solution import Solution
 
-MODE_LEVELS = (SweepLevel(1.1, 1.0, 9, 4.0, 17), SweepLevel(1.1, 1.0, 9, 3.0, 17), SweepLevel(0.56, 0.5, 15, 2.0, 17))
+MODE_LEVELS = (SweepLevel(1.1, 1.0, 9, 4.0, 17), SweepLevel(1.1, 1.0, 9, 3.0, 17), SweepLevel(0.56, 0.35, 15, 2.0, 17))
 """For the modes: what flow leaves is at most about 3 mm, and within 2 mm the finer texels find the height."""
-OFFSET_LEVELS = (SweepLevel(1.1, 1.0, 7, 3.0, 17), SweepLevel(0.56, 0.5, 9, 1.5, 17))
+OFFSET_LEVELS = (SweepLevel(1.1, 1.0, 9, 3.0, 17), SweepLevel(0.56, 0.35, 9, 1.5, 17))
 """For the offsets: small patches, since what no basis spans is small, and the smoothness is chosen for the noise that they bring."""
-FAST_MODE_LEVELS, FAST_OFFSET_LEVELS = MODE_LEVELS[::2], (SweepLevel(0.56, 0.5, 9, 2.0, 17),)
+PATCHES_A_WIDTH = 4.0
+"""A patch of the sweep has one height: dents whose width is less than this part of it are its noise."""
+FAST_MODE_LEVELS, FAST_OFFSET_LEVELS = MODE_LEVELS[::2], (SweepLevel(0.56, 0.35, 9, 2.0, 17),)
 
 
 def refine_modes(
@@ -84,7 +86,8 @@ def refine_free_form(
             matches = _trusted(first, solution) if done == 0 else match_again(problem, state)
             parts = [_match_rows(problem, state, chosen, stage) for chosen in (matches, *split_pairs(matches))]
         if swept_at or done == 0:
-            width = choose_width_m(head, parts[1], parts[2], problem.deformable.offsets)
+            finest_m = level.patch_m / PATCHES_A_WIDTH if swept_at else 0.0
+            width = choose_width_m(head, parts[1], parts[2], problem.deformable.offsets, finest_m=finest_m)
         if width is not None:
             offsets = solve_offsets(head, parts[0], problem.deformable.offsets, FreeFormStage(width_m=width))
             problem = dataclasses.replace(problem, deformable=problem.deformable.with_offsets(offsets))
@@ -94,7 +97,8 @@ def refine_free_form(
                 progress(f"free-form: {_bend(width, problem)}", len(levels), len(levels))
             return solution
         if swept_at and settled and done == len(levels) - 1:
-            matches = match_again(problem, state)
+            # The offsets of a swept head are a fraction of a texel, over which the matches of the head before them hold.
+            matches = _trusted(first, solution)
         if matches and settled:
             state, _ = solve_matches(problem, state, hold_shape, matches, views, settled)
         if progress is not None:

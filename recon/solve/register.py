@@ -19,6 +19,8 @@ DISTANCE_RATIO = 0.8
 # Inliers of the pose lie within this share of the working picture's longer side.
 INLIER_SHARE = 0.006
 MIN_INLIERS = 15
+# Fewer matches with a posed view than this are chance.
+MIN_MATCHES_A_VIEW = 5
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -41,6 +43,18 @@ class Features:
     """(N, 128) float32 SIFT."""
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class LiftedFeatures:
+    """Features of a posed view and where they lie on its mesh."""
+
+    points: np.ndarray
+    """(N, 3) float64, head frame."""
+    on_mesh: np.ndarray
+    """(N,) bool: hair and background are not. They stay as rivals: what looks like them as well as like skin is no clear match."""
+    descriptors: np.ndarray
+    """(N, 128) float32 SIFT."""
+
+
 def find_features(picture: WorkingPicture) -> Features:
     """SIFT features after local contrast equalisation, which brings out pores and moles."""
     sift = cv2.SIFT_create(NUM_FEATURES, contrastThreshold=0.01, edgeThreshold=20)  # pyright: ignore[reportAttributeAccessIssue]
@@ -51,37 +65,45 @@ def find_features(picture: WorkingPicture) -> Features:
     return Features(px, np.zeros((0, 128), np.float32) if descriptors is None else descriptors)
 
 
-def register(
-    problem: Problem, state: HeadState, pictures: list[WorkingPicture], index: int, posed_views: list[int], features: dict[int, Features]
-) -> Registration | None:
-    """Pose of view `index` from features shared with posed views; None where too few agree.
+def lift_features(problem: Problem, state: HeadState, v: int, features: Features) -> LiftedFeatures:
+    """Features of posed view v with where their rays meet that view's posed mesh."""
+    vertices = problem.deformable.posed(problem.neutral(state), state.weights[problem.views[v].instant])
+    points, hit = _lift(problem, state, v, vertices, features.px)
+    return LiftedFeatures(points, hit, features.descriptors)
 
-    Each matched feature of a posed view is cast onto that view's posed mesh; PnP with RANSAC on all of them together.
+
+def register(
+    problem: Problem, state: HeadState, pictures: list[WorkingPicture], index: int, features: Features, posed: list[LiftedFeatures]
+) -> Registration | None:
+    """Pose of view `index` from the features that it shares with posed views; None where too few agree.
+
+    PnP with RANSAC on the matches with all of them together.
     """
     points, pixels = [], []
-    vertices = problem.posed(state)
-    for v in posed_views:
-        pairs = _match(features[index], features[v])
-        if len(pairs) < 5:
-            continue
-        lifted, hit = _lift(problem, state, v, vertices[v], features[v].px[pairs[:, 1]])
-        points.append(lifted[hit])
-        pixels.append(features[index].px[pairs[hit, 0]])
+    for lifted in posed:
+        own, theirs = _match(features.descriptors, lifted.descriptors).T
+        hit = lifted.on_mesh[theirs] & (len(own) >= MIN_MATCHES_A_VIEW)
+        points.append(lifted.points[theirs[hit]])
+        pixels.append(features.px[own[hit]])
     if sum(map(len, points)) < MIN_INLIERS:
         return None
     return _pose(problem, state, pictures, index, np.concatenate(points), np.concatenate(pixels))
 
 
-def _match(source: Features, target: Features) -> np.ndarray:
-    """(P, 2) indices of source features and their clear best match in the target.
+def _match(source: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """(P, 2) indices of source descriptors (N, 128) and their clear best match in the target (M, 128).
 
     One way only: to ask for the match back too costs profiles, which have a few dozen true matches, up to a quarter of them,
     and the wrong ones are sorted out by RANSAC.
     """
-    if min(len(source.px), len(target.px)) < 2:
+    if len(source) == 0 or len(target) < 2:
         return np.zeros((0, 2), int)
-    found = cv2.BFMatcher().knnMatch(source.descriptors, target.descriptors, k=2)
-    return np.array([(a.queryIdx, a.trainIdx) for a, b in found if a.distance < DISTANCE_RATIO * b.distance], int).reshape(-1, 2)
+    squared = np.square(source).sum(1)[:, None] + np.square(target).sum(1) - 2 * source @ target.T
+    rows, best = np.arange(len(source)), squared.argmin(1)
+    nearest = squared[rows, best]
+    squared[rows, best] = np.inf
+    clear = np.flatnonzero(nearest < DISTANCE_RATIO**2 * squared.min(1))
+    return np.stack([clear, best[clear]], 1)
 
 
 def _lift(problem: Problem, state: HeadState, v: int, vertices: np.ndarray, px: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -101,16 +123,20 @@ def _pose(
 ) -> Registration | None:
     K = state.camera_in_head(problem.views[index]).K
     cv2.setRNGSeed(0)
-    found, rotation, translation, inliers = cv2.solvePnPRansac(
-        points,
-        pixels,
-        K,
-        np.zeros(5),
-        iterationsCount=20000,
-        reprojectionError=INLIER_SHARE * max(pictures[index].grey.shape),  # pyright: ignore
-        confidence=0.9999,
-        flags=cv2.SOLVEPNP_SQPNP,
-    )
+    try:
+        found, rotation, translation, inliers = cv2.solvePnPRansac(
+            points,
+            pixels,
+            K,
+            np.zeros(5),
+            iterationsCount=20000,
+            reprojectionError=INLIER_SHARE * max(pictures[index].grey.shape),  # pyright: ignore
+            confidence=0.9999,
+            flags=cv2.SOLVEPNP_SQPNP,
+        )
+    except cv2.error:
+        # Chance matches (a stranger's picture) can leave inliers that lie on one point or line, which SQPnP refuses by an assertion.
+        return None
     if not found or inliers is None or len(inliers) < MIN_INLIERS or translation[2, 0] <= 0:
         return None
     T_cam_head = np.eye(4)

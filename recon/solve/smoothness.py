@@ -16,7 +16,9 @@ MIN_GAIN = 0.01
 """Share of the left-out loss by which a softer surface has to be better than a stiffer one, and any offsets than none."""
 
 
-def choose_width_m(head: HeadModel, kept: Sequence[SurfaceRows], held_out: Sequence[SurfaceRows], present: np.ndarray) -> float | None:
+def choose_width_m(
+    head: HeadModel, kept: Sequence[SurfaceRows], held_out: Sequence[SurfaceRows], present: np.ndarray, *, finest_m: float = 0.0
+) -> float | None:
     """The widest of WIDTHS_M that predicts the left-out measurements best; None where no offsets do so as well.
 
     Cross-validation (Stone, 1974): offsets are solved from the kept measurements and judged by the Cauchy loss of the left-out ones,
@@ -25,13 +27,14 @@ def choose_width_m(head: HeadModel, kept: Sequence[SurfaceRows], held_out: Seque
 
     Args:
         kept, held_out: linearised about offsets `present` (V, 3).
+        finest_m: no finer width is tried. Sets of pairs share pictures, whose noise they predict in each other below this size.
     """
     system = OffsetSystem(head, kept, present)
     judge = OffsetSystem(head, held_out, present)
     if not system.num_rows or not judge.num_rows:
         return None
     best, best_loss = None, judge.loss(system.start)
-    for width in sorted(WIDTHS_M, reverse=True):
+    for width in sorted((width for width in WIDTHS_M if width >= finest_m), reverse=True):
         loss = judge.loss(system.solve(FreeFormStage(width_m=width, iterations=2)))
         if loss < (1.0 - MIN_GAIN) * best_loss:
             best, best_loss = width, loss

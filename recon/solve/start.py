@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 
 from assets.detector_model import seen_yaw_deg
+from assets.similarity import Similarity, fit_similarity
 from recon.solve.problem import Problem
 from recon.solve.state import HeadState, SolveView
 
@@ -30,17 +31,6 @@ class Start:
     state: HeadState
     unposed: dict[int, str]
     """Why views with landmarks got no pose, by their index; their instants stay as they were."""
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Similarity:
-    """x -> scale R x + t."""
-
-    scale: float
-    R: np.ndarray
-    """(3, 3) rotation."""
-    t: np.ndarray
-    """(3,)."""
 
 
 def empty_state(problem: Problem, *, num_focals: int, num_instants: int) -> HeadState:
@@ -194,24 +184,12 @@ def triangulate(projections: np.ndarray, pixels: np.ndarray, rounds: int = 5, ro
     return points, np.median(error, 0)
 
 
-def similarity(source: np.ndarray, target: np.ndarray, weight: np.ndarray) -> Similarity:
-    """The similarity that best moves source (N, 3) onto target (N, 3) in weighted least squares (Umeyama, 1991)."""
-    w = weight / weight.sum()
-    mean_a, mean_b = w @ source, w @ target
-    a, b = source - mean_a, target - mean_b
-    u, d, vt = np.linalg.svd((a * w[:, None]).T @ b)
-    sign = np.array([1.0, 1.0, np.sign(np.linalg.det(vt.T @ u.T))])
-    R = vt.T @ np.diag(sign) @ u.T
-    scale = float((d * sign).sum() / (w @ (a**2).sum(1)))
-    return Similarity(scale, R, mean_b - scale * R @ mean_a)
-
-
 def robust_similarity(source: np.ndarray, target: np.ndarray, *, rounds: int = 20, robust_m: float = 4e-3) -> Similarity:
     """Similarity with Cauchy weights of the given scale on the distances."""
     weight = np.ones(len(source))
-    found = similarity(source, target, weight)
+    found = fit_similarity(source, target, weight)
     for _ in range(rounds):
-        distance = np.linalg.norm(found.scale * source @ found.R.T + found.t - target, axis=1)
+        distance = np.linalg.norm(found.apply(source) - target, axis=1)
         weight = 1.0 / (1.0 + (distance / robust_m) ** 2)
-        found = similarity(source, target, weight)
+        found = fit_similarity(source, target, weight)
     return found

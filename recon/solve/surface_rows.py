@@ -38,6 +38,10 @@ class SurfaceRows:
         fields = (self.corners, self.barycentric, self.d_point, self.residual, self.weight)
         return SurfaceRows(*(field[chosen] for field in fields), noise=self.noise, robust=self.robust)
 
+    def counted(self) -> SurfaceRows:
+        """The measurements of some weight: those of none (hair, cloth) must not stand for the typical one."""
+        return self.taken(self.weight > 0)
+
 
 def match_surface_rows(problem: Problem, state: HeadState, matches: list[Matches], *, noise_px: float, robust_px: float) -> SurfaceRows:
     """The matches' residuals (R = 2, px) and their derivative by the surface point."""

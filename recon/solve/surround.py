@@ -17,13 +17,14 @@ from recon.solve.chart import CUT_M, surround_charts
 from recon.solve.deformable import spread_points
 from recon.solve.flow import match_pair
 from recon.solve.normal_equations import NormalEquations, cauchy_weight
+from recon.solve.outlines import find_outlines
 from recon.solve.pictures import WorkingPicture
 from recon.solve.problem import Matches, Problem
 from recon.solve.residuals import project
-from recon.solve.silhouette import MAX_SPAN, Outline, find_outline, outline_rows
+from recon.solve.silhouette import MAX_SPAN, Outline, outline_rows
 from recon.solve.state import HeadState
 from recon.solve.surface_rows import SurfaceRows, match_surface_rows
-from recon.solve.unlike_skin import SkinMap, skin_likeness
+from recon.solve.unlike_skin import MAX_DISTANCE_OUTSIDE, SkinMap, skin_likeness
 from recon.solve.unwrap import Unwrapped, unwrap
 from render import RayScene, vertex_normals
 
@@ -36,6 +37,8 @@ NUM_BUMPS, BUMP_SIGMA_M, BUMP_SD_M = 72, 0.032, 0.006
 NUM_NEIGHBOURS, BENDING_SD = 6, 0.3
 # From the edge of the face a bump grows to its height over about this distance, and on the face itself it is zero.
 FADE_M = 0.012
+# What is not skin and lies further outside of the head model than `hair_m` times this counts for nothing.
+HAIR_CUT = 1.5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -161,17 +164,6 @@ def surround_matches(
         return [matches for of_pair in pool.map(matched, choose_pairs(problem, state, views)) for matches in of_pair]
 
 
-def find_outlines(problem: Problem, state: HeadState, pictures: Sequence[WorkingPicture], views: list[int]) -> list[Outline]:
-    """The outline of every view that has one."""
-    posed, head = problem.posed(state), problem.deformable.head
-
-    def one(v: int) -> Outline | None:
-        return find_outline(head, posed[v], state.camera_in_head(problem.views[v]), pictures[v], v)
-
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        return [outline for outline in pool.map(one, views) if outline is not None]
-
-
 def match_evidence(problem: Problem, state: HeadState, matches: list[Matches], skin: SkinMap, stage: SurroundStage) -> SurfaceRows | None:
     """Matches around the face: less where they are no skin, or on the neck between two instants; None where there are none."""
     if not matches:
@@ -179,7 +171,10 @@ def match_evidence(problem: Problem, state: HeadState, matches: list[Matches], s
     rows = match_surface_rows(problem, state, matches, noise_px=stage.match_noise_px, robust_px=stage.match_robust_px)
     moves = np.concatenate([np.full(len(m.px_a), problem.views[m.view_a].instant != problem.views[m.view_b].instant) for m in matches])
     neck = (problem.deformable.head.vertex_regions == REGIONS.index("neck")).astype(float)
-    trust = thin_or_skin(problem, state, rows, (skin.trust[rows.corners] * rows.barycentric).sum(1), stage.hair_m)
+    likeness = np.clip((skin.trust_within(MAX_DISTANCE_OUTSIDE)[rows.corners] * rows.barycentric).sum(1), 0.0, 1.0)
+    trust = thin_or_skin(problem, state, rows, likeness, stage.hair_m)
+    # Below a jaw whose beard lies outside of the face, what is no skin is beard too.
+    trust = likeness + (trust - likeness) * (1.0 - np.clip((skin.outside[rows.corners] * rows.barycentric).sum(1), 0.0, 1.0))
     bends = moves * (neck[rows.corners] * rows.barycentric).sum(1)
     return dataclasses.replace(rows, weight=rows.weight * trust * (1.0 - (1.0 - stage.neck_trust) * bends))
 
@@ -196,7 +191,9 @@ def outline_evidence(
         points = np.einsum("nk,nkc->nc", barycentric, posed[outline.view][corners].astype(np.float64))
         rows = outline_rows(project(points, state, view), outline.edge_px[known], rim.normal_px[known])
         colour = skin.views.get(outline.view)
-        likeness = np.zeros(len(known)) if colour is None else skin_likeness(colour.distance(outline.edges.colour[known]))
+        likeness = (
+            np.zeros(len(known)) if colour is None else skin_likeness(colour.distance(outline.edges.colour[known]), MAX_DISTANCE_OUTSIDE)
+        )
         weight = outline.edges.weight[known] * rim.span[known] / MAX_SPAN
         parts.append((corners, barycentric, rows.d_point[:, None], rows.residual[:, None], weight, likeness))
     if not parts:
@@ -210,8 +207,9 @@ def outline_evidence(
 def thin_or_skin(problem: Problem, state: HeadState, rows: SurfaceRows, likeness: np.ndarray, hair_m: float) -> np.ndarray:
     """(N,) in [0, 1]: 1 where the colour is skin's (likeness 1); else by how far outside of the head model the evidence lies.
 
-    Cropped hair and a painted skull are near where the model has the skull, a head of hair is centimetres outside of it: a
-    redescending weight (Geman and McClure, 1987) keeps such hair from pulling at all, while shape falls back to the prior.
+    Cropped hair and a painted skull are near where the model has the skull, a head of hair is centimetres outside of it: a weight
+    that ends (Beaton and Tukey, 1974) keeps such hair from pulling at all, however many its matches, and shape falls back to the
+    prior. What lies inside of the model cannot be hair; there a weight that falls (Geman and McClure, 1987) keeps wrong edges small.
     """
     triangles = problem.deformable.head.triangles
     normals = vertex_normals(problem.neutral(state), triangles)
@@ -222,7 +220,9 @@ def thin_or_skin(problem: Problem, state: HeadState, rows: SurfaceRows, likeness
     surround = problem.deformable.surround
     if surround is not None:
         outside += (np.einsum("nk,nkc->nc", rows.barycentric, surround[rows.corners]) * normal).sum(1)
-    return likeness + (1.0 - likeness) / (1.0 + np.square(outside / hair_m)) ** 2
+    inside = 1.0 / (1.0 + np.square(outside / hair_m)) ** 2
+    thin = np.square(1.0 - np.square(np.minimum(outside / (HAIR_CUT * hair_m), 1.0)))
+    return likeness + (1.0 - likeness) * np.where(outside > 0, thin, inside)
 
 
 def through(d_point: np.ndarray, basis: np.ndarray, corners: np.ndarray, barycentric: np.ndarray) -> np.ndarray:

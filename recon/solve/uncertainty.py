@@ -1,22 +1,24 @@
 """Posterior spread of the head's surface: what normal equations, pairs of views and free-form offsets say about the fit itself.
 
-Four parts are added as variances along the normal of each vertex:
+Five parts are added as variances along the normal of each vertex:
 
 - the spread of the modes, from the inverse of the last normal equations with poses, focal lengths and expressions marginalised,
   without the motions that alignment takes out;
 - what the pairs of views say against each other: each pair gives a height of its own, and their scatter, over how many there are,
   is the error of their mean, whatever its cause (light, hair, a smile);
 - what is left over: the mean height itself, and how far the free-form offsets had to leave the basis there;
-- where no pair sees the skin, the spread of the head model before any data, and how far heads of different make differ there.
+- detail finer than flow resolves, by how far heads of different make differ in it;
+- where no pair sees the skin, the spread of the head model before any data, and how far heads of different make differ there. Ears and
+  neck count as half unseen whatever pairs say, and hair, beard, glasses and cloth as unseen: what is below them no picture shows.
 """
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-import scipy.sparse as sp
 from scipy.spatial import KDTree
 
 from assets.head_model import PARTS, REGIONS, HeadModel
@@ -24,12 +26,13 @@ from recon.solve.bundle import Progress, StrideSamples, find_matches, view_span_
 from recon.solve.chart import make_chart
 from recon.solve.expression_prior import add_expression_prior
 from recon.solve.landmark_bias import add_landmarks
-from recon.solve.normal_equations import NormalEquations, cauchy_weight
+from recon.solve.normal_equations import NormalEquations
+from recon.solve.pair_heights import SMOOTHING_ROUNDS, combined_heights, pair_heights, smoothed
 from recon.solve.prepare import Prepared
 from recon.solve.problem import Matches, Problem, add_matches, add_priors
-from recon.solve.residuals import match_rows, project
 from recon.solve.stages import MIDDLE, DenseStage, tempered
 from recon.solve.state import HeadState
+from recon.solve.surround import SurroundCharts, surround_matches
 from recon.uncertainty import AREAS, Uncertainty, area_medians, vertex_areas
 from render import vertex_normals
 
@@ -40,54 +43,95 @@ FAMILY_SD_MM = {"none": 3.0, "face": 1.2, "ears": 2.0, "scalp": 6.9, "neck": 3.4
 """How far two makers' average heads (Anny's and ICT's) differ along their normals after a similarity, root mean square, by region:
 no basis made by one of them spans that."""
 
+DETAIL_MM = {
+    "forehead": 0.04, "eyes": 0.45, "nose": 0.46, "cheeks": 0.10, "lips": 0.50, "chin and jaw": 0.08, "under the chin": 0.11,
+    "ears": 0.77, "scalp": 0.09, "neck": 0.45,
+}  # fmt: skip
+"""How far the same two average heads differ in what a window of 9 mm smooths away (13 texels of the finest flow), root mean square, by
+area: matches, which are smoothed as far, agree with each other on a nose that lacks it."""
+
+SETTLED_SHARE = {"ears": 0.5, "neck": 0.5}
+"""So much of the variance matches take away at most. An ear is all folds finer than the window, mostly seen from one side, and a mesh
+whose folds lie elsewhere is matched all the same; a neck bends where the head turns on it, which no shape here says."""
+
+MIN_TRUST = 0.5
+"""Matches on what looks and behaves less like the person's skin than this say nothing about the head."""
+
 MATCHES_A_FACT = 8.0
 """Matches that stand for one independent one: flow smooths over about 13 x 13 texels, and one in about 20 texels is matched."""
 
-SMOOTHING_ROUNDS = 4
-"""Heights of a pair are averaged with their neighbours' so often: over about 8 mm on the default head, as wide as flow smooths."""
 
-SCATTER_PRIOR = 4.0
-"""The scatter of pairs at a vertex is drawn towards that of the whole face as by so many pairs: two pairs agree by chance."""
+def with_uncertainty(
+    solution: Solution,
+    prepared: Prepared,
+    *,
+    use_dense: bool = True,
+    matches: Sequence[Matches] | None = None,
+    progress: Progress | None = None,
+) -> Solution:
+    """The solution with the spread of its surface.
 
-SEEN_SHARE = 0.02
-"""Of the median information of matched skin, from which a vertex counts as seen."""
-
-
-def with_uncertainty(solution: Solution, prepared: Prepared, *, use_dense: bool = True, progress: Progress | None = None) -> Solution:
-    """The solution with the spread of its surface, for one more round of matching (a twentieth of a full fit).
-
-    Off `use_dense` the pictures themselves were not fitted to, so the spread is that of the head model before any data.
+    `matches` are those of all neighbouring views with the final mesh at MIDDLE's texels, where they are at hand; else they are found
+    here. Off `use_dense` the pictures themselves were not fitted to, so the spread is that of the head model before any data.
     """
     problem, state, views = solution.problem, solution.state, solution.registered
-    stage, matches = MIDDLE, list[Matches]()
+    stage, found = MIDDLE, list[Matches]()
     if use_dense and len(views) > 1:
         stage = tempered(MIDDLE, view_span_deg(problem, state, views))
-        chart = make_chart(problem.deformable.head, stage.texel_mm)
-        grid = StrideSamples(problem, chart, stage.stride)
-        matches = find_matches(problem, state, chart, grid, stage, prepared.pictures, views)
-    found = estimate_uncertainty(problem, state, views, matches, stage)
+        found = list(all_matches(solution, prepared) if matches is None else matches)
+        found += surround_matches(problem, state, SurroundCharts(problem), prepared.pictures, views)
+    is_skin = None if solution.skin is None else solution.skin.trust >= MIN_TRUST
+    spread = estimate_uncertainty(problem, state, views, found, stage, is_skin=is_skin)
     if progress is not None:
-        progress(f"uncertainty: face {found.region_sd_mm['cheeks']:.2f} mm", 1, 1)
-    return dataclasses.replace(solution, uncertainty=found)
+        progress(f"uncertainty: face {spread.region_sd_mm['cheeks']:.2f} mm", 1, 1)
+    return dataclasses.replace(solution, uncertainty=spread)
 
 
-def estimate_uncertainty(problem: Problem, state: HeadState, views: list[int], matches: list[Matches], stage: DenseStage) -> Uncertainty:
-    """Spread of the neutral from matches at the end of a fit; without matches, that of the head model before any data."""
+def all_matches(solution: Solution, prepared: Prepared) -> list[Matches]:
+    """Matches of all neighbouring views with the present mesh, at MIDDLE's texels."""
+    chart = make_chart(solution.problem.deformable.head, MIDDLE.texel_mm)
+    grid = StrideSamples(solution.problem, chart, MIDDLE.stride)
+    return find_matches(solution.problem, solution.state, chart, grid, MIDDLE, prepared.pictures, solution.registered)
+
+
+def estimate_uncertainty(
+    problem: Problem,
+    state: HeadState,
+    views: list[int],
+    matches: list[Matches],
+    stage: DenseStage,
+    *,
+    is_skin: np.ndarray | None = None,
+) -> Uncertainty:
+    """Spread of the neutral from matches at the end of a fit; without matches, that of the head model before any data.
+
+    Of vertices off `is_skin` (V,) bool (None: all are) matches say nothing: they lie on hair, a beard, glasses or cloth.
+    """
     head = problem.deformable.head
+    matches = matches if is_skin is None else [_kept(m, is_skin) for m in matches]
     normals = vertex_normals(problem.neutral(state), head.triangles).astype(np.float64)
     posed = problem.posed(state)
     lifted = [vertex_normals(vertices, head.triangles) for vertices in posed]
     family = np.array([FAMILY_SD_MM[name] for name in REGIONS])[head.vertex_regions]
     heights = pair_heights(problem, state, matches, posed, lifted, stage.robust_px)
     after, before = mode_spread_mm(problem, state, views, matches, posed, lifted, normals, stage)
-    looks = combined_heights(head, heights)
+    looks, areas = combined_heights(head, heights, believed=is_skin), vertex_areas(head)
     # The information of all pairs against the family's own variance: 1 where pairs settle the surface, 0 where none sees it.
     evidence = 1.0 / (1.0 + looks.variance_mm2 / family**2)
-    left_basis = _smoothed(head, np.square(1e3 * np.einsum("vc,vc->v", problem.deformable.offsets, normals)), 3 * SMOOTHING_ROUNDS)
+    evidence = np.minimum(evidence, np.array([SETTLED_SHARE.get(name, 1.0) for name in AREAS])[areas])
+    detail = smoothed(head, np.square(np.array([DETAIL_MM.get(name, 0.0) for name in AREAS])[areas]), SMOOTHING_ROUNDS)
+    left_basis = smoothed(head, np.square(1e3 * np.einsum("vc,vc->v", problem.deformable.offsets, normals)), 3 * SMOOTHING_ROUNDS)
     unsettled = 1.0 / (1.0 / family**2 + 1.0 / looks.variance_mm2)
-    variance = evidence * (after**2 + looks.mean_mm**2 + left_basis) + unsettled + (1.0 - evidence) * np.maximum(after, before) ** 2
+    settled = evidence * (after**2 + looks.mean_mm**2 + left_basis)
+    variance = settled + detail + unsettled + (1.0 - evidence) * np.maximum(after, before) ** 2
     sd_mm = _carried_along(head, np.sqrt(variance)).astype(np.float32)
     return Uncertainty(sd_mm, area_medians(head, sd_mm))
+
+
+def _kept(matches: Matches, is_skin: np.ndarray) -> Matches:
+    """The matches, without weight where most of their place on the head is no skin."""
+    share = (is_skin[matches.samples.corners] * matches.samples.barycentric).sum(1)
+    return dataclasses.replace(matches, weight=matches.weight * (share >= 0.5))
 
 
 def mode_spread_mm(
@@ -126,7 +170,8 @@ def mode_spread_mm(
     jacobian = _aligned(problem, state, normals)
     chosen = covariance[np.ix_(place, place)]
     # Rounding may leave the smallest of hundreds of variances a hair below zero.
-    root = np.linalg.cholesky(0.5 * (chosen + chosen.T) + 1e-9 * np.diag(np.diag(chosen)))
+    variances, axes = np.linalg.eigh(0.5 * (chosen + chosen.T))
+    root = axes * np.sqrt(np.maximum(variances, 0.0))
     return 1e3 * np.linalg.norm(jacobian @ root, axis=1), 1e3 * np.linalg.norm(jacobian[:, : layout.num_modes], axis=1)
 
 
@@ -148,83 +193,6 @@ def _aligned(problem: Problem, state: HeadState, normals: np.ndarray) -> np.ndar
     size = whole.shape[2]
     shared = np.linalg.lstsq(whole[face].reshape(-1, size), modes[face].reshape(-1, modes.shape[2]), rcond=None)[0]
     return np.einsum("vcm,vc->vm", modes, normals) - np.einsum("vcg,vc->vg", whole, normals) @ shared
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class PairHeights:
-    """What each pair of views says of how far the skin lies above the mesh."""
-
-    information: np.ndarray
-    """(V, K) mm^-2 times the noise's variance, of pair k at each vertex; 0 where it sees nothing."""
-    weighted_mm: np.ndarray
-    """(V, K) information times height."""
-
-
-def pair_heights(
-    problem: Problem, state: HeadState, matches: list[Matches], posed: list[np.ndarray], normals: list[np.ndarray], robust_px: float
-) -> PairHeights:
-    """Heights (mm) along the normals from the residuals of every pair, gathered at the vertices around each match."""
-    num_vertices = problem.deformable.head.num_vertices
-    information, weighted = np.zeros((num_vertices, len(matches))), np.zeros((num_vertices, len(matches)))
-    for k, pair in enumerate(matches):
-        a = project(pair.samples.points(posed[pair.view_a]), state, problem.views[pair.view_a])
-        b = project(pair.samples.points(posed[pair.view_b]), state, problem.views[pair.view_b])
-        normal = pair.samples.points(normals[pair.view_a])
-        normal /= np.linalg.norm(normal, axis=1, keepdims=True)
-        rows = match_rows(pair.px_a, pair.px_b, a, b, normal)
-        by_height = 1e-3 * np.einsum("nrc,nc->nr", rows.rows_a @ a.d_point + rows.rows_b @ b.d_point, normal)
-        weight = pair.weight * cauchy_weight(np.linalg.norm(rows.residual, axis=1), robust_px)
-        for corner in range(3):
-            share = pair.samples.barycentric[:, corner] * weight
-            vertex = pair.samples.corners[:, corner]
-            information[:, k] += np.bincount(vertex, share * np.square(by_height).sum(1), num_vertices)
-            weighted[:, k] += np.bincount(vertex, share * (by_height * rows.residual).sum(1), num_vertices)
-    return PairHeights(information, weighted)
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class CombinedHeights:
-    """What all pairs say together."""
-
-    mean_mm: np.ndarray
-    """(V,) height that they agree on and the fit did not follow; 0 where nothing was seen."""
-    variance_mm2: np.ndarray
-    """(V,) of that mean; very large where nothing was seen."""
-    looks: np.ndarray
-    """(V,) how many pairs that are worth; 0 where nothing was seen."""
-
-
-def combined_heights(head: HeadModel, heights: PairHeights) -> CombinedHeights:
-    """Mean height of all pairs, and its variance by how far they disagree with each other."""
-    none = np.zeros(head.num_vertices)
-    if heights.information.size == 0 or not heights.information.any():
-        return CombinedHeights(none, none + 1e6, none)
-    information = _smoothed(head, heights.information, SMOOTHING_ROUNDS)
-    each = _smoothed(head, heights.weighted_mm, SMOOTHING_ROUNDS) / np.maximum(information, 1e-12)
-    total = information.sum(1)
-    seen = total > SEEN_SHARE * np.median(total[total > 0])
-    safe = np.maximum(total, 1e-12)
-    mean = (information * each).sum(1) / safe
-    scatter = (information * np.square(each - mean[:, None])).sum(1) / safe
-    looks = np.square(total) / np.maximum(np.square(information).sum(1), 1e-12)
-    usual = float(np.median(scatter[seen]))
-    scatter = (looks * scatter + SCATTER_PRIOR * usual) / (looks + SCATTER_PRIOR)
-    variance = np.where(seen, np.maximum(scatter, 1e-6) / np.maximum(looks, 1e-3), 1e6)
-    return CombinedHeights(np.where(seen, mean, 0.0), variance, np.where(seen, looks, 0.0))
-
-
-def _smoothed(head: HeadModel, values: np.ndarray, rounds: int) -> np.ndarray:
-    """Values (V, ...) after so many rounds of averaging each vertex with the mean of its neighbours."""
-    triangles = head.triangles
-    a = np.concatenate([triangles[:, [0, 1, 2]].ravel(), triangles[:, [1, 2, 0]].ravel()])
-    b = np.concatenate([triangles[:, [1, 2, 0]].ravel(), triangles[:, [0, 1, 2]].ravel()])
-    adjacency = sp.csr_matrix((np.ones(len(a)), (a, b)), shape=(head.num_vertices, head.num_vertices))
-    adjacency.data[:] = 1.0
-    degree = np.asarray(adjacency.sum(1)).ravel()
-    half = sp.csr_matrix(0.5 * (sp.identity(head.num_vertices) + sp.diags(1.0 / np.maximum(degree, 1.0)) @ adjacency))
-    for _ in range(rounds):
-        values = half @ values
-    return values
 
 
 def _carried_along(head: HeadModel, sd_mm: np.ndarray) -> np.ndarray:

@@ -6,12 +6,13 @@ import dataclasses
 from pathlib import Path
 from typing import Annotated, Literal
 
-from tyro.conf import Positional, arg
+from tyro.conf import OmitArgPrefixes, Positional, arg
 
 from assets.heads import head_part
 from assets.licences import DETECTOR, LicencedPart
 from recon.capture import CaptureSettings
 from studio.commands.base import Command
+from studio.commands.options import CameraOptions
 from studio.console import Reporter
 from studio.settings import FitSettings
 
@@ -22,8 +23,7 @@ class Check(Command):
 
     sources: Positional[tuple[Path, ...]]
     """Folders of photos, photos and videos of one person."""
-    cameras: Path | None = None
-    """Cameras of a calibrated rig for the first source, in any format of docs/cameras.md; without it, cameras.json beside its photos."""
+    camera_options: OmitArgPrefixes[CameraOptions] = dataclasses.field(default_factory=CameraOptions)
     out: Path | None = None
     """Folder for check.json and check.png; without it, only the table is printed."""
     head: str = FitSettings.head
@@ -46,8 +46,8 @@ class Check(Command):
             self.sources,
             self.out,
             reporter,
-            cameras=self.cameras,
-            settings=self.capture,
+            cameras=self.camera_options.cameras,
+            settings=self.camera_options.applied(self.capture),
             head=self.head,
             head_licence=self.head_licence,
             detector=self.detector,

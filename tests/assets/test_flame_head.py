@@ -12,7 +12,7 @@ from assets.errors import InputError, RangeError
 from assets.head_model import PARTS, REGIONS
 from assets.heads.flame import load_flame
 from assets.heads.flame_chart import lay_out
-from assets.heads.flame_parts import mirror_pairs, vertex_parts
+from assets.heads.flame_parts import vertex_parts
 from tests.assets.flame_file import NUM_SKIN, SHIFT_M, flame_arrays, flame_path
 
 
@@ -81,12 +81,6 @@ def test_mirror_pairs_are_an_involution_and_swap_the_eyes(head):
     miss = np.linalg.norm(head.vertices[pairs] * (-1, 1, 1) - head.vertices, axis=1)
     # The made head is lopsided by up to 2 mm.
     assert np.median(miss) < 0.5e-3 and np.percentile(miss, 95) < 4e-3
-
-
-def test_mirror_pairs_of_an_exactly_symmetric_cloud_are_exact():
-    half = np.random.default_rng(3).uniform(0.01, 0.1, (200, 3))
-    cloud = np.concatenate([half, half * (-1, 1, 1), [[0.0, 0.5, 0.5]]])
-    np.testing.assert_array_equal(mirror_pairs(cloud, np.ones(401, np.uint8)), [*range(200, 400), *range(200), 400])
 
 
 def test_identity_has_a_hundred_unit_modes_that_leave_the_eyes_midpoint_in_place(head):

@@ -18,7 +18,7 @@ from assets.head_model import PARTS, REGIONS, HeadModel, check_head
 from assets.heads import ict as ict_head
 from assets.heads.ict import arkit_mapping, compile_ict, load_ict
 from assets.heads.ict_mesh import CUT_HEIGHT_M
-from assets.heads.ict_mirror import mirror_pairs, shorter_diagonals
+from assets.heads.ict_mirror import shorter_diagonals
 from assets.heads.ict_source import EXPRESSIONS, IctSource, read_ict
 from assets.install import install
 
@@ -216,16 +216,6 @@ def test_mirror_is_its_own_inverse_and_swaps_sides(head):
     swapped = {PARTS.index("eye_left"): PARTS.index("eye_right"), PARTS.index("eye_right"): PARTS.index("eye_left")}
     expected = np.array([swapped.get(number, number) for number in range(len(PARTS))])[head.vertex_parts]
     np.testing.assert_array_equal(head.vertex_parts[pairs], expected)
-
-
-def test_vertices_at_one_place_are_paired_one_to_one():
-    """Two strips that meet in a line: the doubled vertices must not both choose the same partner."""
-    left = np.array([(1, 0, 0), (1, 1, 0), (2, 0, 0), (2, 1, 0), (1, 0, 0), (1, 1, 0), (1, 0, 2), (1, 1, 2)], float)
-    vertices = np.concatenate([left, left * (-1, 1, 1), [(0, 0, 0)]])
-    quads = np.array([(0, 2, 3), (0, 3, 1), (4, 6, 7), (4, 7, 5)])
-    triangles = np.concatenate([quads, quads + 8, [(16, 0, 8)]])
-    pairs = mirror_pairs(vertices, np.ones(17, np.uint8), triangles)
-    np.testing.assert_array_equal(pairs, [*range(8, 16), *range(8), 16])
 
 
 def test_quads_are_split_alike_on_both_sides_unless_they_would_fold():

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from assets.head_model import REGIONS, HeadModel
+from assets.similarity import fit_similarity
 from benchmarks.geometry_captures import FrameTruth
 from benchmarks.stand_in_people import StandInPerson, face_vertices, make_person
 from benchmarks.stand_in_scene import Pose, build_stand_in_scene
@@ -20,7 +21,6 @@ from benchmarks.stand_in_specs import EVERYTHING, EXPRESSIONS, PersonSpec, SkinS
 from benchmarks.stand_ins import save_photo, truth_mesh, truth_vertices
 from recon import Avatar
 from recon.quality import GeometryError, geometry_error
-from recon.solve.start import similarity
 from recon.video import write_video
 from render import Camera
 from studio.sample_develop import Exposure, develop
@@ -150,8 +150,8 @@ def face_error(
     truth = truth @ rendered.T_world_head[:3, :3].T + rendered.T_world_head[:3, 3]
     if align:
         face = rendered.person.head.vertex_regions == REGIONS.index("face")
-        found = similarity(vertices[face].astype(np.float64), truth[: len(face)][face], np.ones(int(face.sum())))
-        vertices = found.scale * vertices @ found.R.T + found.t
+        found = fit_similarity(vertices[face].astype(np.float64), truth[: len(face)][face])
+        vertices = found.apply(vertices)
     return geometry_error(vertices, triangles, truth[used], own, mask=np.isin(used, face_vertices(rendered.person)), align="none")
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from assets import load_head
+from assets.errors import InputError
 from recon.solve import pipeline
 from recon.solve.checkpoints import Checkpoints, digest
 from recon.solve.pipeline import solve
@@ -89,18 +90,33 @@ def test_a_half_written_stage_is_made_again(prepared, tmp_path: Path):
     assert _counting(tmp_path, prepared, "a") == (1, [2])
 
 
+def test_files_of_the_users_own_in_that_folder_are_kept_and_a_broken_key_means_another_solve(prepared, tmp_path: Path):
+    (tmp_path / "photo.jpg").write_bytes(b"mine")
+    assert _counting(tmp_path, prepared, "a")[0] == 2
+    (tmp_path / "key.txt").write_bytes(b"\xff\xfe")
+    assert _counting(tmp_path, prepared, "a")[0] == 2
+    Checkpoints(tmp_path, prepared, "a").discard()
+    assert [path.name for path in tmp_path.iterdir()] == ["photo.jpg"]
+    with pytest.raises(InputError, match=r"photo\.jpg"):
+        Checkpoints(tmp_path / "photo.jpg", prepared, "a")
+
+
 class _Evil:
+    def __init__(self, marker: Path) -> None:
+        self.marker = marker
+
     def __reduce__(self):
-        return os.system, ("touch /tmp/recon-was-here",)
+        return os.system, (f"touch '{self.marker}'",)
 
 
 def test_a_file_that_would_call_something_is_not_obeyed(prepared, tmp_path: Path):
     _counting(tmp_path, prepared, "a")
-    marker = Path("/tmp/recon-was-here")
-    marker.unlink(missing_ok=True)
-    next(tmp_path.glob("01-*.stage")).write_bytes(pickle.dumps(_Evil()))
+    evil = pickle.dumps(_Evil(tmp_path / "called"))
+    next(tmp_path.glob("01-*.stage")).write_bytes(evil)
     assert _counting(tmp_path, prepared, "a") == (1, [1])
-    assert not marker.exists()
+    assert not (tmp_path / "called").exists()
+    pickle.loads(evil)
+    assert (tmp_path / "called").exists(), "a plain reader would have obeyed"
 
 
 def test_every_stage_of_the_solve_is_kept(prepared, tmp_path: Path, monkeypatch):

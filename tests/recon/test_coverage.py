@@ -125,6 +125,13 @@ def test_a_full_set_asks_for_nothing(surface):
     assert next_photos(cover(surface, around + posed)) == ()
 
 
+def test_an_empty_set_is_told_where_to_begin(surface):
+    first, second, *_ = next_photos(cover(surface, []))
+    assert abs(first.yaw_deg) <= 30 and first.pitch_deg == 0 and first.expression == "" and first.gain > 0.1
+    assert "Begin with this one" in first.text and "Begin" not in second.text
+    assert 6 < abs(second.yaw_deg - first.yaw_deg) < 50, "a partner for it"
+
+
 def test_small_faces_and_views_of_unknown_place_are_worth_less_or_nothing(surface):
     good = cover(surface, views(-15, 15)).loss_mm
     small = cover(surface, [SeenFrom("a", -15, 0, 0.4), SeenFrom("b", 15, 0, 0.4)]).loss_mm

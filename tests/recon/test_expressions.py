@@ -7,8 +7,10 @@ import dataclasses
 import numpy as np
 import pytest
 
+from assets.head_model import REGIONS
+from assets.similarity import fit_similarity
 from recon.solve import landmark_bias
-from recon.solve.bundle import choose_pairs
+from recon.solve.bundle import choose_pairs, landmark_residual_px
 from recon.solve.corrections import lively_instants, solve_correction
 from recon.solve.expression_prior import (
     add_expression_prior,
@@ -19,7 +21,7 @@ from recon.solve.expression_prior import (
     side_pairs,
     with_rest,
 )
-from recon.solve.landmark_bias import add_landmarks, estimate_shifts, landmark_rows, shift_directions
+from recon.solve.landmark_bias import add_landmarks, estimate_shifts, landmark_residuals_px, landmark_rows, shift_directions
 from recon.solve.normal_equations import NormalEquations
 from recon.solve.problem import add_priors, displaced_mm, free_columns, shape_trust
 from tests.recon.synthetic_expressions import HEAD, deformable_head, exact_matches, front_samples, rig_problem, with_landmarks
@@ -79,6 +81,23 @@ def test_a_persons_own_landmarks_do_not_become_an_expression(monkeypatch):
     assert np.corrcoef(estimate_shifts(rows)[0].ravel(), planted.ravel())[0, 1] > 0.95
     monkeypatch.setattr(landmark_bias, "BETWEEN_PEOPLE_SHARE", 0.01)
     assert np.abs(_fit_landmarks(problem, start).weights[0]).max() > 2 * np.abs(found.weights[0]).max()
+
+
+def test_the_residual_that_is_told_leaves_out_the_shifts_that_all_pictures_share_and_keeps_what_one_has_alone():
+    problem, start = rig_problem(DEFORMABLE, 1)
+    directions = shift_directions(problem, start)
+    planted = np.random.default_rng(2).normal(0, 2.5e-3, (90, 2))
+    problem = with_landmarks(problem, start, np.einsum("lck,lk->lc", directions, planted))
+    views = list(range(len(problem.views)))
+    before = [landmark_residual_px(problem, start, v) for v in views]
+    after = landmark_residuals_px(problem, start, views)
+    # Shifts are drawn towards zero by their prior, so that a part of them stays.
+    assert max(after[v] / before[v] for v in views) < 0.4
+    alone = landmark_residuals_px(problem, start, [1])
+    assert alone == {1: pytest.approx(before[1])}
+    moved = dataclasses.replace(problem.views[2], landmarks_px=problem.views[2].landmarks_px + np.array([6.0, -8.0]))
+    wrong = dataclasses.replace(problem, views=(*problem.views[:2], moved, *problem.views[3:]))
+    assert landmark_residuals_px(wrong, start, views)[2] > 7
 
 
 def test_one_picture_tells_as_much_of_its_expression_as_if_nothing_were_the_persons_own(monkeypatch):
@@ -213,24 +232,53 @@ def test_calm_instants_and_those_with_few_matches_get_no_correction():
     assert solve_correction(problem, state, matches, {}, 1) is None
 
 
-def test_the_side_that_no_picture_shows_does_as_the_other_one_and_directions_are_no_sides():
-    pairs = {(NAMES[left], NAMES[right]) for left, right in side_pairs(NAMES)}
-    assert ("mouthSmileLeft", "mouthSmileRight") in pairs and ("eyeBlinkLeft", "eyeBlinkRight") in pairs
-    assert not any(name.startswith(("jaw", "eyeLook")) or name in ("mouthLeft", "mouthRight") for pair in pairs for name in pair)
+def _settled(seen_rows: list[tuple[list[str], float]]) -> dict[str, float]:
+    """Weights of the second of two instants that the priors and rows (names, sum of their weights) of it come to."""
     problem, state = rig_problem(DEFORMABLE, 2)
-    layout, left, right = state.layout, NAMES.index("mouthSmileLeft"), NAMES.index("mouthSmileRight")
-    brow_left, brow_right = NAMES.index("browDownLeft"), NAMES.index("browDownRight")
+    layout = state.layout
     for _ in range(30):
         equations = NormalEquations(layout.size)
         add_priors(equations, problem, state, [0, 4])
         add_expression_prior(equations, problem, state, [0, 1])
-        columns = layout.weights(1)
-        # Seen: the smile's left side at 0.7, and both brows, of which only the right one is down.
-        seen = {left: 0.7, brow_left: 0.0, brow_right: 0.6}
-        equations.add_prior("seen", columns[list(seen)], np.array([w - state.weights[1, k] for k, w in seen.items()]), 0.02)
+        for names, value in seen_rows:
+            columns = [NAMES.index(name) for name in names]
+            missing = np.array([value - state.weights[1, columns].sum()])
+            equations.add_rows("seen", layout.weights(1)[columns], np.ones((1, len(columns))), missing, np.array([0.02**-2]))
         step = equations.solve(free_columns(layout, frozenset({"expression"}), {0, 1}), damping=0.0)
         state = with_rest(problem, state.moved(step), [0, 1])
-    assert state.weights[1, left] == pytest.approx(0.7, abs=0.08)
-    assert state.weights[1, right] == pytest.approx(0.7, abs=0.15)
-    assert state.weights[1, brow_left] < 0.08 and state.weights[1, brow_right] > 0.5
-    assert np.abs(state.weights[0]).max() < 0.05
+    return dict(zip(NAMES, state.weights[1], strict=True))
+
+
+def test_the_side_that_no_picture_shows_does_as_the_other_one_and_directions_are_no_sides():
+    pairs = {(NAMES[left], NAMES[right]) for left, right in side_pairs(NAMES)}
+    assert {("mouthSmileLeft", "mouthSmileRight"), ("eyeBlinkLeft", "eyeBlinkRight")} <= pairs
+    assert not any(name.startswith(("jaw", "eyeLook")) or name in ("mouthLeft", "mouthRight") for pair in pairs for name in pair)
+    # Seen: the smile's left side at 0.7, and both brows, of which only the right one is down.
+    found = _settled([(["mouthSmileLeft"], 0.7), (["browDownLeft"], 0.0), (["browDownRight"], 0.6)])
+    assert found["mouthSmileLeft"] == pytest.approx(0.7, abs=0.08)
+    assert found["mouthSmileRight"] == pytest.approx(0.7, abs=0.15)
+    assert found["browDownLeft"] < 0.08 and found["browDownRight"] > 0.5
+
+
+def test_what_one_side_shows_is_a_smile_rather_than_a_mouth_pulled_to_that_side():
+    # From the left alone the corner of the mouth goes back by either of two movements, or by some of each.
+    found = _settled([(["mouthSmileLeft", "mouthLeft"], 0.7)])
+    assert found["mouthLeft"] < 0.1 < 0.5 < found["mouthSmileLeft"]
+    assert found["mouthSmileRight"] > 0.4
+
+
+def test_pulls_of_priors_in_millimetres_do_not_shrink_a_head_whose_size_nothing_tells():
+    problem, state = rig_problem(DEFORMABLE, 2)
+    growth = DEFORMABLE.growth
+    coeffs = 1e-3 * growth / (growth @ growth)
+    face = HEAD.vertex_regions == REGIONS.index("face")
+    grown = fit_similarity(HEAD.vertices[face], DEFORMABLE.neutral(coeffs, 0.0)[face].astype(float), np.ones(face.sum()))
+    assert grown.scale - 1 == pytest.approx(1e-3, rel=0.02)
+    sizes = {}
+    for has_scale in (True, False):
+        problem, equations = dataclasses.replace(problem, has_scale=has_scale), NormalEquations(state.layout.size)
+        add_priors(equations, problem, state, [0, 4])
+        # A pull that makes the face two thirds of its size where only the shape prior holds it.
+        equations.gradient[state.layout.modes] -= 0.33 / (growth @ growth) * growth
+        sizes[has_scale] = float(1 + growth @ equations.solve(free_columns(state.layout, frozenset({"shape"}), set()))[state.layout.modes])
+    assert sizes[True] < 0.7 and sizes[False] > 0.98, sizes

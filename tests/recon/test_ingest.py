@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 import recon.photo
-from assets.errors import InputError
+from assets.errors import InputError, RangeError
 from recon.capture import CaptureSettings
 from recon.exif import (
     FOCAL_LENGTH,
@@ -148,6 +148,12 @@ def test_the_size_limit_is_a_setting(tmp_path, signpost):
     save(tmp_path / "a.jpg", signpost)
     with pytest.raises(InputError, match=r"the limit is 0\.02 Mpx"):
         load_capture(tmp_path, settings=CaptureSettings(max_megapixels=0.02))
+
+
+@pytest.mark.parametrize("wrong", [{"num_keyframes": 0}, {"max_candidates": -1}, {"min_side_px": 1}, {"max_megapixels": float("nan")}])
+def test_settings_that_allow_no_picture_are_refused_before_any_is_opened(tmp_path, wrong):
+    with pytest.raises(RangeError, match=next(iter(wrong))):
+        load_capture(tmp_path / "nowhere", settings=CaptureSettings(**wrong))
 
 
 @pytest.mark.parametrize("kind", ["missing", "empty_folder", "folder_without_pictures", "text_file"])

@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from scipy.spatial.transform import Rotation
 
 from assets import load_head
 from benchmarks.geometry import keys_of
+from benchmarks.geometry_calibration import ratios
 from benchmarks.geometry_captures import Case, arkit_weights, frame_truths
-from benchmarks.geometry_photos import even_photos, seen_yaw_deg
+from benchmarks.geometry_photos import PhotoRow, draw, even_photos, seen_yaw_deg
+from benchmarks.geometry_photos import keys_of as photo_keys
 from benchmarks.geometry_rows import Row, rotation_errors_deg, weights_correlation
 from benchmarks.geometry_scores import score_mesh
+from benchmarks.geometry_trials import verdict, with_few_cameras, with_focal_factor
 from benchmarks.stand_in_people import make_person
 from benchmarks.stand_in_shots import camera_at, loose_shots, rig_shots
 from benchmarks.stand_in_specs import PEOPLE, Dent, PersonSpec, mirrored
+from recon.avatar import FittedView
+from recon.capture import Capture, View, ViewStatus
 from recon.export.ply import write_ply
+from tests.recon.toy_head import toy_avatar, toy_head
 
 
 def _turn(degrees: float, axis: str = "y") -> np.ndarray:
@@ -51,8 +60,10 @@ def test_ict_weights_are_read_under_arkits_names():
 def test_photos_are_chosen_from_the_front_outwards():
     yaws = [-80, -60, -38, -20, 1, 22, 41, 63, 79]
     assert even_photos(yaws, 1) == [4]
-    assert even_photos(yaws, 2) == [2, 6]
-    assert [yaws[index] for index in even_photos(yaws, 3)] == [-60, 1, 63]
+    # Two and three stay within reach of each other, more go out to the profiles.
+    assert [yaws[index] for index in even_photos(yaws, 2)] == [-20, 22]
+    assert [yaws[index] for index in even_photos(yaws, 3)] == [-38, 1, 41]
+    assert [yaws[index] for index in even_photos(yaws, 5)] == [-60, -38, 1, 41, 63]
     assert even_photos(yaws, 9) == list(range(9))
 
 
@@ -91,6 +102,77 @@ def test_json_has_the_full_fits_figures_under_the_captures_own_name_and_leaves_o
     assert keys["studio-a.ict.median_mm"] == keys["studio-a.ict.full.median_mm"] == 0.12
     assert keys["studio-a.ict.rotation_deg"] == 0.2 and "studio-a.ict.focal_error" not in keys
     assert "studio-a.ict.median_mm" not in keys_of(Row("studio-a", "ict", "average", 1.1, 1.2, 3.0))
+
+
+def test_json_has_the_share_within_two_deviations_by_area_and_the_strangers():
+    row = Row("sample", "anny", "full", 0.2, 0.2, 1.0, within_2sd=0.93, within_2sd_by_area={"chin and jaw": 0.99}, strangers_mixed_in=3)
+    keys = keys_of(row)
+    assert keys["sample.anny.within_2sd"] == 0.93 and keys["sample.anny.within_2sd_chin_and_jaw"] == 0.99
+    assert keys["sample.anny.full.strangers_mixed_in"] == 3 and "sample.anny.strangers_named" not in keys
+
+
+def _rig_of_five() -> tuple[Capture, dict[str, float]]:
+    """Five cameras, two pictures of each; the names' order is not that of the yaws."""
+    views, yaws = [], {"a": 35.0, "b": -70.0, "c": 0.0, "d": 72.0, "e": -33.0}
+    for expression in ("neutral", "smile"):
+        for name, yaw in yaws.items():
+            camera = camera_at(yaw, 4, 0.7, 500, (300, 400))
+            views.append(View(f"{expression}_{name}.jpg", Path(name), 300, 400, focal_px=500.0, camera=camera, camera_file="cameras.json"))
+    return Capture(Path("."), tuple(views), "metric"), {view.name: yaws[view.name[-5]] for view in views}
+
+
+def test_few_cameras_are_spread_over_the_rig_and_keep_all_their_pictures():
+    capture, yaws = _rig_of_five()
+    alone = with_few_cameras(capture, yaws, 3, others="left out")
+    assert sorted(view.name for view in alone.views) == [f"{e}_{n}.jpg" for e in ("neutral", "smile") for n in "bcd"]
+    mixed = with_few_cameras(capture, yaws, 3, others="loose")
+    assert [view.name for view in mixed.views] == [view.name for view in capture.views]
+    loose = [view for view in mixed.views if view.camera is None]
+    assert sorted(view.name[-5] for view in loose) == ["a", "a", "e", "e"]
+    assert all(view.focal_px is None and view.camera_file == "" for view in loose)
+
+
+def test_a_wrong_focal_length_is_wrong_in_all_photos_and_an_unknown_one_stays_unknown():
+    known = View("a.jpg", Path("a"), 300, 400, focal_px=500.0)
+    capture = Capture(Path("."), (known, dataclasses.replace(known, name="b.jpg", focal_px=None)), "relative")
+    assert [view.focal_px for view in with_focal_factor(capture, 1.3).views] == [650.0, None]
+    assert [view.focal_px for view in with_focal_factor(capture, None).views] == [None, None]
+
+
+def test_a_stranger_counts_as_named_only_where_the_reason_says_another_person():
+    def view(name: str, status: ViewStatus, reason: str, *, used: bool) -> FittedView:
+        camera = camera_at(0, 0, 0.7, 500, (300, 400)) if used else None
+        nan = float("nan")
+        return FittedView(name, status, reason, camera, None, {}, nan, nan, nan, nan)
+
+    true = [view("1.jpg", "ok", "", used=True), view("2.jpg", "no_face", "too few features", used=False)]
+    named = toy_avatar(toy_head(8, 8), views=(*true, view("s", "rejected", "rejected: another person: 12 %", used=False)))
+    assert verdict(named, "s") == {"strangers_used": 0, "strangers_named": 1, "true_views_rejected": 0}
+    lost = toy_avatar(toy_head(8, 8), views=(view("1.jpg", "rejected", "another person", used=False), view("s", "ok", "", used=True)))
+    assert verdict(lost, "s") == {"strangers_used": 1, "strangers_named": 0, "true_views_rejected": 1}
+
+
+def test_distance_over_spread_is_taken_where_the_point_lies():
+    head = toy_head(24, 32)
+    avatar = toy_avatar(head)
+    sd_mm = np.where(head.vertices[:, 0] > 0, 0.5, 2.0).astype(np.float32)
+    corners = avatar.neutral[head.triangles].astype(np.float64)
+    normal = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    normal /= np.linalg.norm(normal, axis=1, keepdims=True)
+    sides = (corners[..., 0] > 0.01).all(1), (corners[..., 0] < -0.01).all(1)
+    ratio, _ = ratios(avatar, sd_mm, corners.mean(1) + 1e-3 * normal)
+    assert np.nanmedian(ratio[sides[0]]) == pytest.approx(2.0, rel=0.05) and np.nanmedian(ratio[sides[1]]) == pytest.approx(0.5, rel=0.05)
+
+
+def test_the_plot_of_photos_is_drawn_with_all_its_lines(tmp_path):
+    rows = [PhotoRow("sample", "anny", kind, n, 1 / (n + 1), 3.0, 2.0) for kind in ("landmarks", "full") for n in (1, 3, 5)]
+    draw([*rows, PhotoRow("sample", "anny", "average", 0, 0.7, 2.9, 1.0)], tmp_path / "p.png")
+    assert min(Image.open(tmp_path / "p.png").size) > 500
+    assert photo_keys(rows[0]) == {
+        "sample.anny.landmarks.photos_1.median_mm": 0.5, "sample.anny.landmarks.photos_1.p95_mm": 3.0,
+        "sample.anny.landmarks.photos_1.head_median_mm": 2.0,
+    }  # fmt: skip
+    assert "sample.anny.photos_5.median_mm" in photo_keys(rows[-1])
 
 
 def test_stand_ins_oddities_lie_where_their_specs_say_and_lids_and_lips_are_left_alone():

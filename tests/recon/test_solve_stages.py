@@ -8,9 +8,10 @@ import pytest
 
 from assets import load_head
 from assets.head_model import HeadModel
+from assets.laplacian import uniform_laplacian
 from recon.solve.chart import make_chart
 from recon.solve.flow import match_pair, neighbour_pairs
-from recon.solve.freeform import FreeFormStage, solve_offsets, uniform_laplacian
+from recon.solve.freeform import FreeFormStage, solve_offsets
 from recon.solve.pictures import FACE_DIAGONAL_PX, make_working_picture
 from recon.solve.prepare import landmark_weights
 from recon.solve.rejection import misfitting_views

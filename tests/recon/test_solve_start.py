@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
+import cv2
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
@@ -12,6 +13,7 @@ from assets import load_head
 from assets.errors import ConventionError, DegenerateGeometryError
 from recon.solve.pipeline import solve
 from recon.solve.prepare import Prepared
+from recon.solve.register import DISTANCE_RATIO, _match
 from recon.solve.solution import Solution
 from recon.solve.start import BEHIND_CAMERA, NO_POSE, empty_state, start_loose, start_rig
 from render import Camera, look_at
@@ -169,3 +171,15 @@ def test_photos_that_fit_badly_as_a_whole_are_noted(person):
     notes = solution.notes
     assert len(notes) == 1 and "not to be trusted" in notes[0]
     assert _solve(prepare_person(person, focal_px=1080.0)).notes == ()
+
+
+def test_a_feature_is_matched_where_its_best_rival_is_clearly_further_and_nowhere_else():
+    rng = np.random.default_rng(5)
+    target = rng.uniform(0, 120, (40, 128)).astype(np.float32)
+    target[7] = target[3] + 1.0
+    source = np.concatenate([target[[12, 3, 30]] + rng.normal(0, 4, (3, 128)), rng.uniform(0, 120, (5, 128))]).astype(np.float32)
+    # The second of them looks like two places alike; the last five like none.
+    assert _match(source, target).tolist() == [[0, 12], [2, 30]]
+    assert _match(source, target[:1]).shape == (0, 2) and _match(source[:0], target).shape == (0, 2)
+    of_cv2 = cv2.BFMatcher().knnMatch(source, target, k=2)
+    assert [a.trainIdx for a, b in of_cv2 if a.distance < DISTANCE_RATIO * b.distance] == [12, 30]

@@ -23,9 +23,10 @@ from recon.solve.silhouette import (
     outline_rows,
     rim_points,
 )
+from recon.solve.skin_colour import fit_skin_colour
 from recon.solve.state import HeadState, SolveView
 from recon.solve.surround import SurroundStage, fit_surround, surround_basis
-from recon.solve.unlike_skin import LABELS, MAX_SKIN_DISTANCE, SkinMap, agreement_of, fit_skin_colour, map_skin
+from recon.solve.unlike_skin import LABELS, MAX_SKIN_DISTANCE, SkinMap, agreement_of, map_skin
 from render import RayScene, vertex_normals
 from render.camera import Camera, look_at
 from tests.recon.toy_head import sphere, toy_head

@@ -20,7 +20,7 @@ HEAD = toy_head(24, 32)
 
 def rigid(rng: np.random.Generator) -> np.ndarray:
     T = np.eye(4)
-    T[:3, :3], T[:3, 3] = Rotation.random(random_state=int(rng.integers(1000))).as_matrix(), rng.normal(size=3)
+    T[:3, :3], T[:3, 3] = Rotation.from_rotvec(rng.normal(size=3)).as_matrix(), rng.normal(size=3)
     return T
 
 
@@ -124,6 +124,36 @@ def test_the_size_of_expressions_is_kept_and_older_folders_have_one(tmp_path):
         else:
             with pytest.raises(ArtifactError, match="expression_scale"):
                 load_avatar(folder, head=HEAD)
+
+
+@pytest.mark.parametrize(
+    ("in_view", "name", "value"),
+    [
+        (False, "scale", "huge"),
+        (False, "scale_error", 0),
+        (False, "region_sd_mm", ["nose"]),
+        (True, "status", "fine"),
+        (True, "residual_px", "1.5"),
+        (True, "T_world_head", [[1, 0], [0, 1]]),
+        (True, "weights", {"jawOpen": "wide"}),
+        (True, "correction", True),
+    ],
+)
+def test_a_record_that_somebody_edited_wrongly_is_refused_and_not_met_later(tmp_path, in_view, name, value):
+    folder = save_avatar(tmp_path / "avatar", an_avatar())
+    record = json.loads((folder / "avatar.json").read_text())
+    (record["views"][0] if in_view else record)[name] = value
+    (folder / "avatar.json").write_text(json.dumps(record))
+    with pytest.raises(ArtifactError, match="complete avatar record"):
+        load_avatar(folder, head=HEAD)
+
+
+def test_a_figure_that_is_not_finite_is_refused_before_anything_is_written(tmp_path):
+    first, lost = views()
+    broken = an_avatar(views=(dataclasses.replace(first, weights={"jawOpen": float("nan")}), lost))
+    with pytest.raises(ArtifactError, match="finite"):
+        save_avatar(tmp_path / "avatar", broken)
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, OSError(13, "Permission denied")])

@@ -15,11 +15,14 @@ from recon.capture import Detection, View
 from recon.chosen_faces import agreeing_choice, choose_faces
 from recon.detect import DetectSettings, detect_capture
 from recon.ingest import read_view
+from recon.solve.pictures import WorkingPicture
 from recon.solve.pipeline import _without_strangers, solve
 from recon.solve.prepare import Prepared, prepare
+from recon.solve.register import _pose
 from recon.solve.solution import Solution
 from recon.solve.stages import COARSE, FAST
 from recon.solve.strangers import Comparison, judge
+from tests.recon.synthetic_expressions import deformable_head, rig_problem
 from tests.recon.synthetic_person import Person, make_person
 
 SAMPLE = Path(__file__).parents[2] / "assets" / "sample"
@@ -181,3 +184,13 @@ def test_a_picture_with_one_face_costs_nothing():
     detections = {view.name: Detection(view.name, "mediapipe478", np.zeros((478, 2), np.float32), 1) for view in views}
     never = lambda *_: pytest.fail("read a picture")  # noqa: E731
     assert choose_faces(capture, detections, None, None, None, never, settings=DetectSettings())[1] == detections  # pyright: ignore
+
+
+@pytest.mark.parametrize(
+    "spread", [np.linspace(0, 1, 40)[:, None] * [[0.05, 0.02, 0.01]], np.repeat([[0.02, 0, 0], [0, 0.03, 0.01]], 20, 0)]
+)
+def test_features_that_agree_on_a_line_or_on_two_points_give_no_pose_and_no_crash(spread):
+    problem, state = rig_problem(deformable_head(), 1, 30)
+    px = state.camera_in_head(problem.views[0]).project(spread)[0]
+    picture = WorkingPicture(np.zeros((480, 360), np.float32), np.zeros(2), 1.0)
+    assert _pose(problem, state, [picture] * len(problem.views), 0, spread, px) is None

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from assets.head_model import PARTS
+from assets.laplacian import uniform_laplacian
 from recon.solve.chart import FaceChart, make_chart
-from recon.solve.freeform import FreeFormStage, OffsetSystem, solve_offsets, uniform_laplacian
+from recon.solve.freeform import FreeFormStage, solve_offsets
 from recon.solve.smoothness import WIDTHS_M, choose_width_m
 from recon.solve.surface_rows import SurfaceRows, height_surface_rows
 from recon.solve.sweep import SweepLevel, SweepResult, SweptView, best_heights, sweep
@@ -218,6 +219,17 @@ def test_offsets_wrong_in_a_tenth_of_the_texels_are_still_right(chart, bumped):
     assert 1e3 * np.median(np.linalg.norm(found - clean, axis=1)[seen]) < 0.03
 
 
+def test_measurements_without_weight_change_nothing_however_many_they_are(chart, bumped):
+    """Three in four lie on hair: the others' confidence is clipped at their own median, which is not zero."""
+    all_, _, _ = rows_of(chart, bumped)
+    hair = np.arange(len(all_.weight)) % 4 != 0
+    masked = dataclasses.replace(all_, weight=np.where(hair, 0.0, all_.weight), residual=np.where(hair[:, None], 0.5, all_.residual))
+    present, stage = np.zeros_like(HEAD.vertices), FreeFormStage(width_m=0.0028)
+    alone = solve_offsets(HEAD, [all_.taken(~hair)], present, stage)
+    np.testing.assert_array_equal(solve_offsets(HEAD, [masked], present, stage), alone)
+    assert 1e3 * np.abs(alone).max() > 1.0
+
+
 def test_offsets_continue_from_those_that_are_there(chart, bumped):
     """The rows are about the mesh with its present offsets: heights zero mean that these are right as they are."""
     all_, _, _ = rows_of(chart, bumped)
@@ -225,8 +237,31 @@ def test_offsets_continue_from_those_that_are_there(chart, bumped):
     present = (bump(HEAD.vertices)[:, None] * normals).astype(np.float32)
     settled = dataclasses.replace(all_, residual=np.zeros_like(all_.residual))
     offsets = solve_offsets(HEAD, [settled], present, FreeFormStage(width_m=0.002))
-    skin = OffsetSystem(HEAD, [settled], present).vertices
-    assert 1e3 * np.linalg.norm((offsets - present)[skin], axis=1).max() < 0.1
+    seen = np.unique(all_.corners)
+    assert 1e3 * np.linalg.norm((offsets - present)[seen], axis=1).max() < 0.2, "of a bump of 2 mm"
+
+
+def test_the_same_measurements_give_the_same_offsets_to_the_bit(chart, bumped):
+    all_, kept, held = rows_of(chart, bumped)
+    present, stage = np.zeros_like(HEAD.vertices), FreeFormStage(width_m=0.0028)
+    one, other = (solve_offsets(HEAD, [all_, kept], present, stage) for _ in range(2))
+    assert one.tobytes() == other.tobytes() and 1e3 * np.abs(one).max() > 1.0
+    widths = [choose_width_m(HEAD, [kept], [held], present, finest_m=0.0028) for _ in range(2)]
+    assert widths[0] == widths[1] and widths[0] is not None and widths[0] >= 0.0028
+
+
+def test_beyond_what_is_measured_offsets_fade_and_never_overshoot(chart, bumped):
+    """A beard hides the skin beside a slope: the offsets neither run on along it nor stay."""
+    all_, _, _ = rows_of(chart, bumped)
+    position = np.einsum("nk,nkc->nc", all_.barycentric, HEAD.vertices[all_.corners].astype(np.float64))
+    slope = np.clip(0.03 - np.abs(position[:, 0]), 0, None)[:, None] / 10
+    rows = dataclasses.replace(all_, residual=slope).taken(position[:, 1] > 0.0)
+    offsets = solve_offsets(HEAD, [rows], np.zeros_like(HEAD.vertices), FreeFormStage(width_m=0.002))
+    size_mm, below = 1e3 * np.linalg.norm(offsets, axis=1), HEAD.vertices[:, 1]
+    skin = HEAD.vertex_parts == PARTS.index("skin")
+    measured = size_mm[skin & (below > 0.002)].max()
+    assert measured > 1.0 and size_mm[skin & (below < -0.002)].max() < 1.1 * measured
+    assert size_mm[skin & (below < -0.04)].max() < 0.1 * measured
 
 
 def test_the_top_of_a_parabola_is_found_between_two_steps():

@@ -15,18 +15,13 @@ from assets.head_model import REGIONS
 from recon.export import export_mesh
 from recon.solve.bundle import solve_matches
 from recon.solve.chart import make_chart
+from recon.solve.pair_heights import PairHeights, combined_heights, pair_heights
 from recon.solve.problem import Matches, Problem
 from recon.solve.residuals import sample_surface
 from recon.solve.stages import MIDDLE
 from recon.solve.start import empty_state, start_rig
 from recon.solve.state import HeadState
-from recon.solve.uncertainty import (
-    FAMILY_SD_MM,
-    PairHeights,
-    combined_heights,
-    estimate_uncertainty,
-    pair_heights,
-)
+from recon.solve.uncertainty import DETAIL_MM, FAMILY_SD_MM, estimate_uncertainty
 from recon.storage import load_avatar, save_avatar
 from recon.uncertainty import AREAS, HEAT_MM, HEAT_SRGB, Uncertainty, heat_srgb, vertex_areas
 from render import Camera, look_at, vertex_normals
@@ -139,6 +134,33 @@ def test_unseen_scalp_and_neck_keep_at_least_the_spread_of_heads(fit, spread):
     assert spread.region_sd_mm["scalp"] > 5 * spread.region_sd_mm["cheeks"]
 
 
+def test_detail_finer_than_flow_is_not_said_to_be_known_however_many_pairs_agree(fit, spread):
+    areas = vertex_areas(fit.person.avatar.head)
+    for name in ("nose", "lips", "eyes"):
+        seen = (areas == AREAS.index(name)) & face_seen(fit)
+        # The noise of these matches alone would leave a few hundredths on the nose; smoothing takes off a little at its border.
+        assert np.median(spread.vertex_sd_mm[seen]) > 0.8 * DETAIL_MM[name], name
+    assert np.median(spread.vertex_sd_mm[areas == AREAS.index("ears")]) > 1.0
+
+
+def test_matches_on_what_is_no_skin_leave_the_head_below_unknown_and_the_rest_as_it_was(fit, spread):
+    head = fit.person.avatar.head
+    chin = vertex_areas(head) == AREAS.index("chin and jaw")
+    bearded = estimate_uncertainty(fit.problem, fit.state, fit.views, fit.matches, MIDDLE, is_skin=~chin).vertex_sd_mm
+    assert np.median(bearded[chin]) > max(FAMILY_SD_MM["face"], 2 * np.median(spread.vertex_sd_mm[chin]))
+    forehead = (vertex_areas(head) == AREAS.index("forehead")) & face_seen(fit)
+    np.testing.assert_allclose(bearded[forehead], spread.vertex_sd_mm[forehead], rtol=0.35)
+
+
+def test_a_pair_that_matches_in_two_charts_is_one_look(fit):
+    posed = fit.problem.posed(fit.state)
+    lifted = [vertex_normals(vertices, fit.person.avatar.head.triangles) for vertices in posed]
+    once = pair_heights(fit.problem, fit.state, fit.matches[:2], posed, lifted, 5.0)
+    twice = pair_heights(fit.problem, fit.state, [*fit.matches[:2], fit.matches[0]], posed, lifted, 5.0)
+    np.testing.assert_allclose(twice.information, once.information * [2, 1], rtol=1e-9)
+    np.testing.assert_allclose(twice.weighted_mm, once.weighted_mm * [2, 1], rtol=1e-9, atol=1e-12)
+
+
 def test_without_matches_the_face_is_told_no_better_than_heads_differ(fit):
     nothing = estimate_uncertainty(fit.problem, fit.state, fit.views, [], MIDDLE)
     assert np.isfinite(nothing.vertex_sd_mm).all()
@@ -213,6 +235,18 @@ def test_uncertainty_is_stored_with_the_avatar_to_the_bit_and_older_folders_have
     del record["region_sd_mm"]
     (folder / "avatar.json").write_text(json.dumps(record))
     assert load_avatar(folder, head=head).uncertainty is None
+
+
+def test_what_was_taken_for_skin_is_stored_with_the_avatar_and_a_label_that_nobody_knows_is_refused(tmp_path):
+    head = toy_head(24, 32)
+    labels = (np.arange(head.num_vertices) % 3).astype(np.uint8)
+    folder = save_avatar(tmp_path / "with", toy_avatar(head, skin_labels=labels))
+    loaded = load_avatar(folder, head=head).skin_labels
+    assert loaded is not None and loaded.tobytes() == labels.tobytes()
+    assert load_avatar(save_avatar(tmp_path / "without", toy_avatar(head)), head=head).skin_labels is None
+    save_avatar(folder, toy_avatar(head, skin_labels=labels + 1))
+    with pytest.raises(ArtifactError):
+        load_avatar(folder, head=head)
 
 
 def test_a_broken_spread_is_refused(tmp_path):

@@ -53,6 +53,10 @@ def test_every_picture_has_a_status_and_its_reason(checked):
     assert pictures["neutral_04.jpg"]["focal_from"] == "exif" and pictures["neutral_04.jpg"]["focal_px"] > 100
 
 
+def test_pictures_without_a_face_are_counted_and_not_passed_over(checked):
+    assert checked[1]["faces"] == "4 of 5 show one face; 1 without a detected face (profiles are registered from their neighbours)"
+
+
 def test_the_photo_that_was_saved_twice_is_named(checked):
     pictures = by_name(checked[1])
     assert pictures["resaved.jpg"]["near_duplicate_of"] == "neutral_05.jpg" and pictures["neutral_05.jpg"]["near_duplicate_of"] == ""
@@ -101,12 +105,15 @@ def test_a_folder_without_a_face_ends_with_exit_code_2_and_writes_nothing(tmp_pa
     assert "face" in capsys.readouterr().err and not (tmp_path / "out" / "check.json").exists()
 
 
-def test_equal_names_of_two_folders_are_told_apart(tmp_path):
+def test_equal_names_of_two_folders_are_told_apart(tmp_path, monkeypatch):
     for folder in ("left", "right"):
         (tmp_path / folder).mkdir()
         Image.new("RGB", (200, 200), (90, 80, 70)).save(tmp_path / folder / "1.png")
     capture = load_capture([tmp_path / "left", tmp_path / "right"])
     assert [view.name for view in capture.views] == ["1.png", "right/1.png"]
+    monkeypatch.chdir(tmp_path / "right")
+    capture = load_capture([tmp_path / "left", "."])
+    assert [view.name for view in capture.views] == ["1.png", "right/1.png"], "the folder that one stands in has a name too"
 
 
 def test_discs_do_not_cover_each_other_and_stay_in_the_frame():

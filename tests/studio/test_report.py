@@ -17,13 +17,18 @@ from assets import load_head
 from assets.head_model import PARTS
 from recon.avatar import Avatar
 from recon.capture import Capture
+from recon.uncertainty import AREAS, vertex_areas
 from render import Camera, Mesh, look_at
 from render.head_pose import head_pose_seen
-from studio.charts import expression_charts, line_chart, yaw_chart
+from studio.charts import expression_charts, line_chart
+from studio.heat import TILE_PX
 from studio.report import write_report
+from studio.report_coverage import MAP_FRAME
 from studio.report_pictures import embed, shrink
 from studio.report_text import number, scale_sentence
+from studio.skin_map import draw_skin_map, not_believed, skin_words
 from studio.wireframe import SUPERSAMPLE, draw_wireframe, quad_edges
+from tests.recon.toy_head import toy_avatar
 from tests.studio.conftest import SMALL
 
 
@@ -129,13 +134,6 @@ def test_shrinking_keeps_the_mean_and_never_enlarges():
     assert embed(picture, "a").uri.startswith("data:image/jpeg;base64,")
 
 
-def test_yaw_chart_marks_each_registered_view_at_its_angle():
-    chart = yaw_chart([("left.jpg", -90.0, "ok"), ("mid.jpg", 0.0, "no_face"), ("none.jpg", float("nan"), "no_face")])
-    assert chart.count("<circle") == 2
-    assert '<circle cx="18.0"' in chart and '<circle cx="180.0"' in chart, "-90 is the left edge, 0 the middle of 360"
-    assert "none.jpg" not in chart
-
-
 def test_expression_charts_show_the_largest_weight_and_list_what_is_never_seen():
     charts, unseen = expression_charts([{"jawOpen": 0.2}, {"jawOpen": 0.6, "mouthSmileLeft": 0.01}])
     assert len(charts) == 1 and "jawOpen" in charts[0] and "0.60" in charts[0]
@@ -194,12 +192,31 @@ def test_the_rows_of_the_sheets_are_the_kinds_of_pictures_that_are_there(run_cop
     assert "Rows from top to bottom: control: mediapipe_face, generated." in page
 
 
-def test_a_camera_at_the_subjects_right_stands_at_the_right_end_of_the_yaw_chart():
-    """[C16]: at yaw +90 the camera stands at the subject's right (-X), which the chart draws at 342 of 360."""
-    yaw = head_pose_seen(look_at(np.array([-1.0, 0, 0]), np.zeros(3), fov_y_deg=30, width=9, height=9), np.eye(4)).yaw_deg
-    assert yaw == pytest.approx(90)
-    assert '<circle cx="342.0"' in yaw_chart([("right.jpg", yaw, "ok")])
-    assert "90 (at the right side)" in " ".join((yaw_chart.__doc__ or "").split())
+def test_a_camera_at_the_subjects_right_stands_at_the_right_of_the_map_and_one_above_at_the_bottom():
+    """[C16]: at yaw +90 the camera stands at the subject's right (-X); looked at from above, the head looks turned down (pitch < 0)."""
+    right = head_pose_seen(look_at(np.array([-1.0, 0, 0]), np.zeros(3), fov_y_deg=30, width=9, height=9), np.eye(4))
+    above = head_pose_seen(look_at(np.array([0, 0.5, 1.0]), np.zeros(3), fov_y_deg=30, width=9, height=9), np.eye(4))
+    assert right.yaw_deg == pytest.approx(90) and above.pitch_deg < -20
+    middle = MAP_FRAME.place(0.0, 0.0)
+    assert MAP_FRAME.place(right.yaw_deg, 0.0)[0] == pytest.approx(middle[0] + 0.45 * MAP_FRAME.width)
+    assert MAP_FRAME.place(0.0, above.pitch_deg)[1] > middle[1] + 0.2 * MAP_FRAME.height, "as the map's own words say"
+
+
+def test_the_map_of_skin_colours_what_was_not_believed_and_names_its_areas():
+    head = load_head()
+    chin = vertex_areas(head) == AREAS.index("chin and jaw")
+    labels = np.where(chin, 2, np.where(head.vertices[:, 2] > -0.1, 1, 0)).astype(np.uint8)
+    plain = {"identity_coeffs": np.zeros(head.num_identity, np.float32), "offsets": np.zeros_like(head.vertices)}
+    avatar = toy_avatar(head, skin_labels=labels, **plain)
+    assert [name for name, share in not_believed(avatar, labels) if share == 1.0] == ["chin and jaw"]
+    assert "chin and jaw (100 %)" in skin_words(avatar)
+    picture = draw_skin_map(avatar, labels).astype(int)
+    violet = (picture[..., 2] > picture[..., 1] + 25) & (picture[..., 0] > picture[..., 1] + 10)
+    rows, columns = np.nonzero(violet[: TILE_PX[1], 30 + TILE_PX[0] : 30 + 2 * TILE_PX[0]])
+    # In the picture from the front the chin is in the middle and below it.
+    assert len(rows) > 500 and abs(columns.mean() - TILE_PX[0] / 2) < 25 and rows.mean() > 0.5 * TILE_PX[1]
+    nothing = toy_avatar(head, skin_labels=np.ones(head.num_vertices, np.uint8), **plain)
+    assert "Nothing that the pictures show" in skin_words(nothing) and skin_words(toy_avatar(head, **plain)) == ""
 
 
 def test_strip_beside_the_page_shows_every_stage_at_one_height(small_run, tmp_path):

@@ -16,7 +16,7 @@ from recon.capture import CaptureSettings
 from recon.named_points import named_points
 from studio import cli
 from studio.artifacts import read_json
-from studio.commands import Demo, Fit, Run
+from studio.commands import Check, Demo, Fit, Run
 from studio.console import Reporter
 from studio.source import hash_sources
 
@@ -53,6 +53,13 @@ def test_sources_cameras_and_size_reach_the_settings_alike_in_run_and_fit(comman
     assert fit.preset == "fast" and not given.fit_options.resume
     plain = parsed([command, "photos", "--out", "o"])
     assert plain.resolved.fit == FitSettings() and plain.fit_options.resume, "an interrupted fit goes on unless told otherwise"
+
+
+def test_the_check_takes_what_the_camera_doctor_tells_to_use():
+    given = cli.parse(["check", "rig", "--cameras", "c.xml", "--cameras-unit", "cm", "--cameras-invert", "--cameras-axes", "opengl"])
+    assert isinstance(given, Check) and given.camera_options.cameras == Path("c.xml")
+    capture = given.camera_options.applied(given.capture)
+    assert (capture.cameras_unit, capture.cameras_invert, capture.cameras_axes) == ("cm", True, "opengl")
 
 
 def test_long_names_of_settings_stand_where_the_short_ones_are_not_given():

@@ -1,0 +1,105 @@
+"""The head's outline in every picture as evidence for shape, poses, expressions and focal lengths together."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+
+from assets.head_model import REGIONS
+from recon.solve.normal_equations import NormalEquations, cauchy_weight
+from recon.solve.pictures import WorkingPicture
+from recon.solve.problem import Problem, add_blocks, shape_blocks, view_blocks
+from recon.solve.residuals import SurfaceSamples, project, sample_surface
+from recon.solve.silhouette import MAX_SPAN, Outline, find_outline, outline_rows
+from recon.solve.state import HeadState
+from recon.solve.unlike_skin import SkinMap, skin_likeness
+from render import vertex_normals
+
+NOISE_PX = 5.0
+"""Standard deviation of MAX_SPAN spacings of outline: its points share their error, which is that of the edge of hair and brows."""
+ROBUST_PX = 4.0
+HAIR_M = 0.006
+"""What is not skin by colour and lies so far outside of where the head model has the skull counts a quarter: it is hair."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class OutlineSamples:
+    """N points of the mesh's rim in one view, and the picture's edge near each."""
+
+    view: int
+    samples: SurfaceSamples
+    edge_px: np.ndarray
+    """(N, 2) working pixels."""
+    normal_px: np.ndarray
+    """(N, 2) unit normal of the outline, away from the head."""
+    weight: np.ndarray
+    """(N,) in [0, 1]: how clear the edge is, how much outline the point stands for, and how far it is this person's head."""
+
+
+def find_outlines(problem: Problem, state: HeadState, pictures: Sequence[WorkingPicture], views: list[int]) -> list[Outline]:
+    """The outline of every view that has one."""
+    posed, head = problem.posed(state), problem.deformable.head
+
+    def one(v: int) -> Outline | None:
+        return find_outline(head, posed[v], state.camera_in_head(problem.views[v]), pictures[v], v)
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return [outline for outline in pool.map(one, views) if outline is not None]
+
+
+def sample_outlines(problem: Problem, state: HeadState, outlines: Sequence[Outline], skin: SkinMap) -> list[OutlineSamples]:
+    """What outlines of face and scalp say: less where the colour inside of the edge is not this person's skin.
+
+    Neck and ears are left out: the one bends and wears a collar, the others are of many shapes that no mode has.
+    """
+    deformable = problem.deformable
+    head, normals, found = deformable.head, vertex_normals(problem.neutral(state), deformable.head.triangles), []
+    counted = np.isin(head.vertex_regions, [REGIONS.index(region) for region in ("face", "scalp")])
+    for outline in outlines:
+        known = np.flatnonzero((outline.edges.weight > 0) & counted[outline.rim.corners[:, :2]].all(1))
+        rim, edges, colour = outline.rim, outline.edges, skin.views.get(outline.view)
+        likeness = np.zeros(len(known)) if colour is None else skin_likeness(colour.distance(edges.colour[known]))
+        samples = sample_surface(rim.corners[known], rim.barycentric[known], deformable.modes, deformable.shapes)
+        outside_m = edges.offset_px[known] / rim.px_per_m[known] + _moved_out_m(problem, samples, normals)
+        weight = edges.weight[known] * rim.span[known] / MAX_SPAN * head_or_hair(outside_m, likeness, HAIR_M)
+        found.append(OutlineSamples(outline.view, samples, outline.edge_px[known], rim.normal_px[known], weight))
+    return found
+
+
+def head_or_hair(outside_m: np.ndarray, likeness: np.ndarray, hair_m: float = HAIR_M) -> np.ndarray:
+    """(N,) in [0, 1]: 1 where the colour is skin's (likeness 1) or the evidence lies inside of the head model; less the further outside.
+
+    Cropped hair and a painted skull are near where the model has the skull, a head of hair is centimetres outside of it: a
+    redescending weight (Geman and McClure, 1987) keeps such hair from pulling at all, while shape falls back to the prior. Nothing
+    grows inwards: a picture that shows the wall where the model has the skull is right whatever the colour beside it.
+    """
+    return likeness + (1.0 - likeness) / (1.0 + np.square(np.maximum(outside_m, 0.0) / hair_m)) ** 2
+
+
+def _moved_out_m(problem: Problem, samples: SurfaceSamples, normals: np.ndarray) -> np.ndarray:
+    """(N,) how far outwards the surround has been moved already beyond the head model."""
+    surround = problem.deformable.surround
+    if surround is None:
+        return np.zeros(len(samples.corners))
+    return (samples.points(surround) * samples.points(normals)).sum(1)
+
+
+def add_outlines(
+    equations: NormalEquations, problem: Problem, state: HeadState, outlines: Sequence[OutlineSamples], posed: list[np.ndarray]
+) -> None:
+    """Residuals of rim points against the picture's edges (recon/solve/silhouette.py), for all that moves the head in a view."""
+    for outline in outlines:
+        view = problem.views[outline.view]
+        projection = project(outline.samples.points(posed[outline.view]), state, view)
+        rows = outline_rows(projection, outline.edge_px, outline.normal_px)
+        d_point = rows.d_point[:, None]
+        blocks = [
+            *shape_blocks(problem, state, outline.samples, d_point),
+            *view_blocks(state.layout, view, outline.samples, projection, d_point, outline.normal_px[:, None]),
+        ]
+        weight = outline.weight * MAX_SPAN / NOISE_PX**2 * cauchy_weight(np.abs(rows.residual), ROBUST_PX)
+        add_blocks(equations, "outlines", blocks, rows.residual[:, None], weight)
