@@ -103,7 +103,7 @@ def mix_in_strangers(case: Case, capture: Capture, others: Capture, head: str, p
         stranger = dataclasses.replace(photo, name=f"stranger/of-{photo.name}", camera=None)
         avatar = fitted(dataclasses.replace(capture, views=(*capture.views, stranger)), head, "full", preset)
         row = scored(Row(case.key, head, "strangers", NAN, NAN, NAN), avatar, case)
-        rows.append(dataclasses.replace(row, **view_figures(avatar, truths, is_rig=False), **verdict(avatar, stranger.name)))
+        rows.append(dataclasses.replace(row, **view_figures(avatar, truths, is_rig=False) | verdict(avatar, stranger.name)))
     worst = max(rows, key=lambda row: row.median_mm)
     return dataclasses.replace(
         worst,

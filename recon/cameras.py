@@ -15,7 +15,10 @@ UNKNOWN_FOCAL_FACTOR, UNKNOWN_FOCAL_SD = 1.2, 0.2
 # EXIF gives the lens's nominal value: a phone's 26 mm (35 mm equivalent) is rounded by up to 2 percent, whose deviation is 1.1.
 # What focusing and cropping add is for the robust tail (`believed_focal_sd`).
 EXIF_FOCAL_SD = 0.011
-# A focal length so many standard deviations from its prior is half believed to be a wrong entry (another lens, a crop, a converter).
+# What is off by this share (log) is half believed to be a wrong entry: rounding and focusing stay below, crops, converters and other
+# lenses lie beyond.
+WRONG_ENTRY = 0.08
+# A guess is held so many of its own standard deviations wide.
 HALF_BELIEVED_SDS = 2.5
 # EXIF values that agree within this belong to one camera.
 SAME_FOCAL = 0.02
@@ -65,10 +68,10 @@ def focal_prior(views: Sequence[View]) -> FocalPrior:
 def believed_focal_sd(sd: np.ndarray, log_factor: np.ndarray) -> np.ndarray:
     """(F,) standard deviations that the prior of the focal lengths has where the fit has brought them, log factors (F,).
 
-    Cauchy's weight: near its start a focal length is held as firmly as its source deserves, and what the pictures have pulled far away
-    is let go, so that wrong EXIF (a crop that was not recorded, an adapter) cannot spoil the fit.
+    Geman and McClure's weight: near its start a focal length is held as firmly as its source deserves, and what the pictures have pulled
+    far away is let go, so that wrong EXIF (a crop that was not recorded, an adapter) cannot spoil the fit.
     """
-    return sd * np.sqrt(1.0 + np.square(log_factor / (HALF_BELIEVED_SDS * sd)))
+    return sd * (1.0 + np.square(log_factor / np.maximum(HALF_BELIEVED_SDS * sd, WRONG_ENTRY)))
 
 
 def principal_point_px(view: View) -> np.ndarray:

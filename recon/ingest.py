@@ -198,7 +198,7 @@ def _files(path: Path) -> tuple[list[Path], list[Path], list[str]]:
     images = [file for file in files if file.suffix.lower() in IMAGE_SUFFIXES]
     videos = [file for file in files if file.suffix.lower() in VIDEO_SUFFIXES]
     if not images and not videos:
-        held = f"{len(files)} other files" if files else "no files"
+        held = "no files" if not files else "one other file" if len(files) == 1 else f"{len(files)} other files"
         raise InputError(
             expected=f"a folder with photos ({_listed(IMAGE_SUFFIXES)}) or videos ({_listed(VIDEO_SUFFIXES)})",
             got=f"{path} with {held}",
@@ -280,8 +280,9 @@ def _require_usable(sources: Sequence[Path], views: list[View]) -> None:
     path = ", ".join(str(source) for source in sources)
     counts = ", ".join(f"{number} {status}" for status, number in Counter(view.status for view in views).most_common())
     reasons = "; ".join(f"{view.name}: {view.reason}" for view in views[:3])
+    pictures = "one picture" if len(views) == 1 else f"{len(views)} pictures"
     raise InputError(
         expected="at least one picture that can be used",
-        got=f"{path} with {len(views)} pictures: {counts} ({reasons}{'; ...' if len(views) > 3 else ''})",
+        got=f"{path} with {pictures}: {counts} ({reasons}{'; ...' if len(views) > 3 else ''})",
         do="replace the files named here, or give another folder",
     )

@@ -81,7 +81,7 @@ def summary_line(check: CaptureCheck) -> str:
 
 
 def faces_line(check: CaptureCheck) -> str:
-    """How many pictures show one face, several, or none that was found, in one sentence."""
+    """How many pictures show one face, several, or none that was found, in one line."""
     total, counts = len(check.views), [item.num_faces for item in check.views]
     one, several = counts.count(1), sum(count > 1 for count in counts)
     none = sum(item.num_faces == 0 and item.status == "no_face" for item in check.views)
@@ -90,6 +90,8 @@ def faces_line(check: CaptureCheck) -> str:
         parts.append(f"{several} several")
     if none:
         parts.append(f"{none} without a detected face (profiles are registered from their neighbours)")
+    if aside := total - one - several - none:
+        parts.append(f"{aside} set aside unseen")
     return "; ".join(parts)
 
 

@@ -55,13 +55,10 @@ PACKAGES: tuple[Package, ...] = (
     Package("diffusers", ("diffusers",), "diffusion frames"),
     Package("transformers", ("transformers",), "text encoders of the diffusion stage"),
     Package("accelerate", ("accelerate",), "fast loading of diffusion models"),
-    Package("peft", ("peft",), "nothing yet: no stage takes LoRA so far", needed=False),
     Package("safetensors", ("safetensors",), "saving avatars"),
     Package("trimesh", ("trimesh",), "comparing the fit with a ground-truth mesh", needed=False),
     Package("av", ("av",), "video input"),
-    Package("OpenEXR", ("OpenEXR",), "nothing yet: no stage writes EXR so far", needed=False),
     Package("pillow_heif", ("pillow-heif",), "HEIC photos: pip install 'recon-avatar[heic]'", needed=False),
-    Package("controlnet_aux", ("controlnet-aux",), "the test that compares control images with the public annotators", needed=False),
 )
 
 IMPORT_TIMEOUT_S = 120.0

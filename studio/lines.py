@@ -18,5 +18,7 @@ def line_coverage(segments_px: np.ndarray, width: int, height: int, line_px: flo
     points = np.rint((segments_px * supersample - 0.5) * 16)
     near = (np.abs(points) < 16 * 4 * supersample * max(width, height)).all((1, 2))
     thickness = max(1, round(line_px * supersample))
-    cv2.polylines(canvas, list(points[near].astype(np.int32)), isClosed=False, color=(255,), thickness=thickness, lineType=cv2.LINE_AA, shift=4)
+    cv2.polylines(
+        canvas, list(points[near].astype(np.int32)), isClosed=False, color=(255,), thickness=thickness, lineType=cv2.LINE_AA, shift=4
+    )
     return cv2.resize(canvas, (width, height), interpolation=cv2.INTER_AREA).astype(np.float32) / 255

@@ -36,7 +36,7 @@ DIFFUSION_PARTS: tuple[tuple[str, str], ...] = (
 
 
 GUESSED_SD_MM = 3.0
-"""From this spread on an area is said to be guessed: the average head alone is known better in the face."""
+"""From this spread on an area is said to be hardly known: the average head alone is known better in the face."""
 
 
 def number(value: float | None, digits: int) -> str:
@@ -122,7 +122,7 @@ def uncertainty(avatar: Avatar) -> str:
     best, worst = min(face, key=lambda name: face[name]), max(face, key=lambda name: face[name])
     text = f"Best known of the face: {best} ({_millimetres(face[best])}); least: {worst} ({_millimetres(face[worst])})."
     guessed = [name for name, sd in avatar.uncertainty.region_sd_mm.items() if sd > GUESSED_SD_MM]
-    return text + (f" Red is guessed from the average head: {', '.join(guessed)}." if guessed else "")
+    return text + (f" Orange and red, little better known than by the average head: {', '.join(guessed)}." if guessed else "")
 
 
 def _millimetres(sd_mm: float) -> str:

@@ -239,5 +239,3 @@ def eye_centres(person: SamplePerson) -> np.ndarray:
     head = person.head
     average = head.eye_centres().astype(np.float64)
     return head.eye_centres(person.identity_neutral) + asymmetry_mm(average * 1e3) * 1e-3
-
-

@@ -280,7 +280,8 @@ def run_dense_stage(
         if skin is not None:
             outlines = sample_outlines(problem, state, find_outlines(problem, state, pictures, views), skin)
             matches = dataclasses.replace(skin, agreement=agreement_of(problem, state, matches)).trusted(matches)
-        state, report = solve_matches(problem, state, stage, matches, views, views, outlines)
+        believing = problem.doubting_focals() if done < stage.doubting_rounds else problem
+        state, report = solve_matches(believing, state, stage, matches, views, views, outlines)
         if progress is not None:
             progress(round_text(stage.name, report.num_matches, report.median_residual_px, report.cost), done + 1, stage.rounds)
     return state, report

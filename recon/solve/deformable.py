@@ -77,7 +77,9 @@ class DeformableHead:
 def make_deformable(head: HeadModel) -> DeformableHead:
     """Identity basis and smooth bumps as modes, ARKit shapes that the head has as expressions."""
     used = [k for k, name in enumerate(ARKIT_BLENDSHAPES) if name not in (*UNFITTED_SHAPES, *head.absent_blendshapes)]
-    bumps = [_bumps(head, *scale) for scale in BUMP_SCALES]
+    normals = vertex_normals(head.vertices, head.triangles)
+    candidates = outer_face_vertices(head, normals)
+    bumps = [_bumps(head, normals, candidates, *scale) for scale in BUMP_SCALES]
     return DeformableHead(
         head=head,
         modes=np.concatenate([head.identity_basis, *bumps]).astype(np.float32),
@@ -88,10 +90,8 @@ def make_deformable(head: HeadModel) -> DeformableHead:
     )
 
 
-def _bumps(head: HeadModel, count: int, sigma_m: float, sd_m: float) -> np.ndarray:
-    """(count, V, 3) Gaussian bumps along the normal of evenly spread centres on the outer face; stiff parts move as one."""
-    normals = vertex_normals(head.vertices, head.triangles)
-    candidates = outer_face_vertices(head, normals)
+def _bumps(head: HeadModel, normals: np.ndarray, candidates: np.ndarray, count: int, sigma_m: float, sd_m: float) -> np.ndarray:
+    """(count, V, 3) Gaussian bumps along the normal of centres evenly spread over candidate vertices; stiff parts move as one."""
     centres = spread_points(head.vertices[candidates], min(count, len(candidates)))
     position, direction = head.vertices[candidates[centres]], normals[candidates[centres]]
     distance2 = ((head.vertices[None] - position[:, None]) ** 2).sum(-1)

@@ -18,6 +18,8 @@ from render import vertex_normals
 
 FADE_M = 0.01
 """Over this distance offsets fade to zero where nothing is measured: what is wider, the bumps among the modes have taken."""
+DEVIATIONS_A_MEDIAN = 1.48
+"""Standard deviation of normal residuals over the median of their sizes."""
 MIN_INFORMATION = 1e-3
 """A vertex counts as measured from this share of the best one's information on."""
 
@@ -79,7 +81,8 @@ class OffsetSystem:
         heights, total, weight = ((offsets - self.start) * self.normals).sum(1), 0.0, 0.0
         for rows, jacobian, target, confidence in zip(self._rows, self._jacobians, self._targets, self._confidence, strict=True):
             length = np.linalg.norm((target - jacobian @ heights).reshape(rows.residual.shape), axis=1)
-            total += float(confidence @ np.log1p((length / rows.robust) ** 2))
+            scale = _robust_scale(rows, np.linalg.norm(rows.residual, axis=1))
+            total += float(confidence @ np.log1p((length / scale) ** 2))
             weight += float(confidence.sum())
         return total / max(weight, 1e-30)
 
@@ -100,7 +103,7 @@ class OffsetSystem:
         out = []
         for rows, jacobian, target, confidence in zip(self._rows, self._jacobians, self._targets, self._confidence, strict=True):
             length = np.linalg.norm((target - jacobian @ heights).reshape(rows.residual.shape), axis=1)
-            out.append(confidence * cauchy_weight(length, rows.robust))
+            out.append(confidence * cauchy_weight(length, _robust_scale(rows, length)))
         return out
 
     def _normal(self, weights: list[np.ndarray]) -> tuple[sp.csc_matrix, np.ndarray]:
@@ -125,6 +128,15 @@ class OffsetSystem:
         mean = float(information[seen].mean()) if seen.any() else 1.0
         factor = mean * (stage.width_m**2 * 2 * np.sqrt(3) / self._area) ** 2
         return sp.csc_matrix(factor * self._bending), factor * self._bending_pull
+
+
+def _robust_scale(rows: SurfaceRows, length: np.ndarray) -> float:
+    """Scale of the Cauchy loss: the rows' own, or the deviation of residuals of these lengths (N,) where that is more.
+
+    On skin with little to see heights scatter by more than they do elsewhere, and a loss that is narrower than the scatter follows one
+    of its peaks in place of its middle.
+    """
+    return max(rows.robust, DEVIATIONS_A_MEDIAN * float(np.median(length)))
 
 
 def _factor(matrix: sp.spmatrix) -> spl.SuperLU:

@@ -16,14 +16,20 @@ from recon.solve.problem import Problem, add_blocks, shape_blocks, view_blocks
 from recon.solve.residuals import SurfaceSamples, project, sample_surface
 from recon.solve.silhouette import MAX_SPAN, Outline, find_outline, outline_rows
 from recon.solve.state import HeadState
-from recon.solve.unlike_skin import SkinMap, skin_likeness
+from recon.solve.unlike_skin import MAX_DISTANCE_OUTSIDE, SkinMap, skin_likeness
 from render import vertex_normals
 
 NOISE_PX = 5.0
 """Standard deviation of MAX_SPAN spacings of outline: its points share their error, which is that of the edge of hair and brows."""
 ROBUST_PX = 4.0
-HAIR_M = 0.006
-"""What is not skin by colour and lies so far outside of where the head model has the skull counts a quarter: it is hair."""
+HAIR_M = 0.0005
+"""What is not skin by colour and lies so far outside of the mesh counts a third ...
+
+No more than an edge's own error: the mesh follows its outlines round by round, so whatever may pull it outwards a little pulls it all the
+way to the surface of the hair, and with the modes of the skull goes the jaw.
+"""
+HAIR_CUT = 1.5
+"""... and from this many times as far on for nothing: it is hair."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -62,10 +68,12 @@ def sample_outlines(problem: Problem, state: HeadState, outlines: Sequence[Outli
     for outline in outlines:
         known = np.flatnonzero((outline.edges.weight > 0) & counted[outline.rim.corners[:, :2]].all(1))
         rim, edges, colour = outline.rim, outline.edges, skin.views.get(outline.view)
-        likeness = np.zeros(len(known)) if colour is None else skin_likeness(colour.distance(edges.colour[known]))
+        likeness = np.zeros(len(known)) if colour is None else skin_likeness(colour.distance(edges.colour[known]), MAX_DISTANCE_OUTSIDE)
+        likeness = likeness * skin_at(skin, rim.corners[known], rim.barycentric[known])
         samples = sample_surface(rim.corners[known], rim.barycentric[known], deformable.modes, deformable.shapes)
         outside_m = edges.offset_px[known] / rim.px_per_m[known] + _moved_out_m(problem, samples, normals)
         weight = edges.weight[known] * rim.span[known] / MAX_SPAN * head_or_hair(outside_m, likeness, HAIR_M)
+        weight *= beardless(skin, rim.corners[known], rim.barycentric[known])
         found.append(OutlineSamples(outline.view, samples, outline.edge_px[known], rim.normal_px[known], weight))
     return found
 
@@ -73,11 +81,23 @@ def sample_outlines(problem: Problem, state: HeadState, outlines: Sequence[Outli
 def head_or_hair(outside_m: np.ndarray, likeness: np.ndarray, hair_m: float = HAIR_M) -> np.ndarray:
     """(N,) in [0, 1]: 1 where the colour is skin's (likeness 1) or the evidence lies inside of the head model; less the further outside.
 
-    Cropped hair and a painted skull are near where the model has the skull, a head of hair is centimetres outside of it: a
-    redescending weight (Geman and McClure, 1987) keeps such hair from pulling at all, while shape falls back to the prior. Nothing
-    grows inwards: a picture that shows the wall where the model has the skull is right whatever the colour beside it.
+    Cropped hair and a painted skull are near where the model has the skull, a head of hair is centimetres outside of it: a weight
+    that ends (Beaton and Tukey, 1974) keeps such hair from pulling at all, however much of it there is, and shape falls back to the
+    prior. Nothing grows inwards: a picture that shows the wall where the model has the skull is right whatever the colour beside it.
     """
-    return likeness + (1.0 - likeness) / (1.0 + np.square(np.maximum(outside_m, 0.0) / hair_m)) ** 2
+    thin = np.square(1.0 - np.square(np.clip(outside_m / (HAIR_CUT * hair_m), 0.0, 1.0)))
+    return likeness + (1.0 - likeness) * thin
+
+
+def skin_at(skin: SkinMap, corners: np.ndarray, barycentric: np.ndarray) -> np.ndarray:
+    """(N,) in [0, 1]: how like skin surface points look in all the views that show them; one edge in one view may gleam."""
+    return np.clip((skin.trust_within(MAX_DISTANCE_OUTSIDE)[corners] * barycentric).sum(1), 0.0, 1.0)
+
+
+def beardless(skin: SkinMap, corners: np.ndarray, barycentric: np.ndarray) -> np.ndarray:
+    """(N,) in [0, 1]: 0 where what does not look like skin lies in a region outside of what the skin around it lets expect."""
+    outside = np.clip((skin.outside[corners] * barycentric).sum(1), 0.0, 1.0)
+    return 1.0 - (1.0 - skin_at(skin, corners, barycentric)) * outside
 
 
 def _moved_out_m(problem: Problem, samples: SurfaceSamples, normals: np.ndarray) -> np.ndarray:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from assets.detector_model import seen_yaw_deg
-from recon.cameras import believed_focal_sd
+from recon.cameras import UNKNOWN_FOCAL_SD, believed_focal_sd
 from recon.solve.deformable import DeformableHead
 from recon.solve.detected import DetectedLandmarks
 from recon.solve.normal_equations import NormalEquations, cauchy_weight
@@ -22,6 +22,8 @@ Free = frozenset[str]
 EXPRESSION_ERROR, MATCH_NOISE_MM = 0.3, 0.2
 # Length of an instant's weight vector below which every face counts as calm.
 MIN_CALM_STRENGTH = 0.5
+# Focal lengths known better than this come from a calibration.
+CALIBRATED_FOCAL_SD = 1e-4
 SIZE_SD = 0.005
 """Of the face against the average one where nothing tells its size. People differ by more, but every prior in millimetres (landmarks,
 bumps, how far an expression moves the skin) is cheaper on a smaller head: without this a head shrinks by a third."""
@@ -88,6 +90,11 @@ class Problem:
         if state.rest is None:
             return np.zeros((1, 3), np.float32)
         return np.tensordot(state.rest.astype(np.float32), self.deformable.shapes, 1)
+
+    def doubting_focals(self) -> Problem:
+        """The same problem, in which focal lengths are hardly better known than without EXIF; a calibrated camera's stay as they are."""
+        doubted = np.where(self.focal_sd < CALIBRATED_FOCAL_SD, self.focal_sd, np.maximum(self.focal_sd, UNKNOWN_FOCAL_SD))
+        return dataclasses.replace(self, focal_sd=doubted)
 
     def posed(self, state: HeadState) -> list[np.ndarray]:
         """Per view the (V, 3) head with that view's expression, head frame."""

@@ -71,7 +71,7 @@ def refine_free_form(
     # The sweep has its views' pose right already; the other instants settle once on the head that it found.
     chart, settled = make_chart(head, stage.texel_mm), [v for v in views if v not in swept_at]
     grid = StrideSamples(problem, chart, stage.stride)
-    hold_shape = dataclasses.replace(stage, free=frozenset({"pose", "expression", "focal"}))
+    hold_shape = dataclasses.replace(stage, free=frozenset({"pose", "expression"}))
     width: float | None = None
 
     def match_again(problem: Problem, state: HeadState) -> list[Matches]:

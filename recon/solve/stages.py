@@ -53,12 +53,17 @@ class DenseStage:
 
     Off: weights near zero, and lively views believed little, until the head is about right and cannot be mistaken for a face it makes.
     """
+    doubting_rounds: int = 0
+    """In so many of the first rounds what EXIF says of focal lengths counts for hardly more than a guess.
+
+    Where it is right, the pictures come to about the same, and it is believed afterwards; a wrong one would hold them fast from the start.
+    """
 
 
 LANDMARKS: tuple[LandmarkStage, ...] = (LandmarkStage("landmarks", POSE_AND_SHAPE, steps=12),)
 
 COARSE = DenseStage("coarse flow", POSE_AND_SHAPE, 1.6, 2.0, 7.0, 2, 5, 2, 1200, 0.05, 3.0, 0.3, sparse_expressions=False)
-MIDDLE = DenseStage("middle flow", EVERYTHING, 1.0, 1.0, 9.0, 3, 4, 2, 1200, 0.13, 2.0, 0.05)
+MIDDLE = DenseStage("middle flow", EVERYTHING, 1.0, 1.0, 9.0, 3, 4, 2, 1200, 0.13, 2.0, 0.05, doubting_rounds=3)
 FINE = DenseStage("fine flow", EVERYTHING, 0.7, 0.5, 12.0, 4, 3, 2, 1500, 0.25, 0.7, 0.05, contour_weight=0.5)
 
 FULL: tuple[DenseStage, ...] = (COARSE, MIDDLE, FINE)
@@ -66,7 +71,7 @@ NUM_STAGES_BEFORE_SWEEP = 2
 """Of these, where calibrated cameras allow the sweep, which is finer than the last one and takes a third of its time."""
 FAST: tuple[DenseStage, ...] = (
     dataclasses.replace(COARSE, rounds=3, max_matches=600),
-    dataclasses.replace(MIDDLE, rounds=3, max_matches=800),
+    dataclasses.replace(MIDDLE, rounds=3, max_matches=800, doubting_rounds=2),
 )
 
 

@@ -47,7 +47,8 @@ def match_surface_rows(problem: Problem, state: HeadState, matches: list[Matches
     """The matches' residuals (R = 2, px) and their derivative by the surface point."""
     posed, triangles = problem.posed(state), problem.deformable.head.triangles
     normals = {v: vertex_normals(posed[v], triangles) for v in sorted({m.view_a for m in matches})}
-    calm, parts = restfulness(state, problem.views), []
+    seen, parts = sorted({v for m in matches for v in (m.view_a, m.view_b)}), []
+    calm = dict(zip(seen, restfulness(state, [problem.views[v] for v in seen]), strict=True))
     for m in matches:
         a = project(m.samples.points(posed[m.view_a]), state, problem.views[m.view_a])
         b = project(m.samples.points(posed[m.view_b]), state, problem.views[m.view_b])

@@ -17,7 +17,7 @@ from recon.solve.chart import CUT_M, surround_charts
 from recon.solve.deformable import spread_points
 from recon.solve.flow import match_pair
 from recon.solve.normal_equations import NormalEquations, cauchy_weight
-from recon.solve.outlines import find_outlines
+from recon.solve.outlines import beardless, find_outlines, head_or_hair, skin_at
 from recon.solve.pictures import WorkingPicture
 from recon.solve.problem import Matches, Problem
 from recon.solve.residuals import project
@@ -37,8 +37,6 @@ NUM_BUMPS, BUMP_SIGMA_M, BUMP_SD_M = 72, 0.032, 0.006
 NUM_NEIGHBOURS, BENDING_SD = 6, 0.3
 # From the edge of the face a bump grows to its height over about this distance, and on the face itself it is zero.
 FADE_M = 0.012
-# What is not skin and lies further outside of the head model than `hair_m` times this counts for nothing.
-HAIR_CUT = 1.5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -171,10 +169,10 @@ def match_evidence(problem: Problem, state: HeadState, matches: list[Matches], s
     rows = match_surface_rows(problem, state, matches, noise_px=stage.match_noise_px, robust_px=stage.match_robust_px)
     moves = np.concatenate([np.full(len(m.px_a), problem.views[m.view_a].instant != problem.views[m.view_b].instant) for m in matches])
     neck = (problem.deformable.head.vertex_regions == REGIONS.index("neck")).astype(float)
-    likeness = np.clip((skin.trust_within(MAX_DISTANCE_OUTSIDE)[rows.corners] * rows.barycentric).sum(1), 0.0, 1.0)
+    likeness = skin_at(skin, rows.corners, rows.barycentric)
     trust = thin_or_skin(problem, state, rows, likeness, stage.hair_m)
     # Below a jaw whose beard lies outside of the face, what is no skin is beard too.
-    trust = likeness + (trust - likeness) * (1.0 - np.clip((skin.outside[rows.corners] * rows.barycentric).sum(1), 0.0, 1.0))
+    trust *= beardless(skin, rows.corners, rows.barycentric)
     bends = moves * (neck[rows.corners] * rows.barycentric).sum(1)
     return dataclasses.replace(rows, weight=rows.weight * trust * (1.0 - (1.0 - stage.neck_trust) * bends))
 
@@ -194,6 +192,7 @@ def outline_evidence(
         likeness = (
             np.zeros(len(known)) if colour is None else skin_likeness(colour.distance(outline.edges.colour[known]), MAX_DISTANCE_OUTSIDE)
         )
+        likeness = likeness * skin_at(skin, corners, barycentric)
         weight = outline.edges.weight[known] * rim.span[known] / MAX_SPAN
         parts.append((corners, barycentric, rows.d_point[:, None], rows.residual[:, None], weight, likeness))
     if not parts:
@@ -201,16 +200,12 @@ def outline_evidence(
     corners, barycentric, d_point, residual, weight, likeness = (np.concatenate(column) for column in zip(*parts, strict=True))
     noise = stage.outline_noise_px / np.sqrt(MAX_SPAN)
     rows = SurfaceRows(corners, barycentric, d_point, residual, weight, noise=noise, robust=stage.outline_robust_px)
-    return dataclasses.replace(rows, weight=weight * thin_or_skin(problem, state, rows, likeness, stage.hair_m))
+    trust = thin_or_skin(problem, state, rows, likeness, stage.hair_m) * beardless(skin, corners, barycentric)
+    return dataclasses.replace(rows, weight=weight * trust)
 
 
 def thin_or_skin(problem: Problem, state: HeadState, rows: SurfaceRows, likeness: np.ndarray, hair_m: float) -> np.ndarray:
-    """(N,) in [0, 1]: 1 where the colour is skin's (likeness 1); else by how far outside of the head model the evidence lies.
-
-    Cropped hair and a painted skull are near where the model has the skull, a head of hair is centimetres outside of it: a weight
-    that ends (Beaton and Tukey, 1974) keeps such hair from pulling at all, however many its matches, and shape falls back to the
-    prior. What lies inside of the model cannot be hair; there a weight that falls (Geman and McClure, 1987) keeps wrong edges small.
-    """
+    """(N,) in [0, 1]: `head_or_hair` of rows along the surface's normal, from the head model without what the surround has moved."""
     triangles = problem.deformable.head.triangles
     normals = vertex_normals(problem.neutral(state), triangles)
     normal = np.einsum("nk,nkc->nc", rows.barycentric, normals[rows.corners])
@@ -220,9 +215,7 @@ def thin_or_skin(problem: Problem, state: HeadState, rows: SurfaceRows, likeness
     surround = problem.deformable.surround
     if surround is not None:
         outside += (np.einsum("nk,nkc->nc", rows.barycentric, surround[rows.corners]) * normal).sum(1)
-    inside = 1.0 / (1.0 + np.square(outside / hair_m)) ** 2
-    thin = np.square(1.0 - np.square(np.minimum(outside / (HAIR_CUT * hair_m), 1.0)))
-    return likeness + (1.0 - likeness) * np.where(outside > 0, thin, inside)
+    return head_or_hair(outside, likeness, hair_m)
 
 
 def through(d_point: np.ndarray, basis: np.ndarray, corners: np.ndarray, barycentric: np.ndarray) -> np.ndarray:

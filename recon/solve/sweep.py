@@ -30,7 +30,7 @@ FULL_ANGLE_DEG = 18.0
 MIN_VISIBLE_SHARE = 0.6
 # Variance (grey levels squared) of a patch's noise after the blur: patches plainer than this correlate little, so that nothing is read
 # into noise, which no two pictures share in any case.
-NOISE_VARIANCE = 0.7
+NOISE_VARIANCE = 0.3
 # Total weight of pairs from which a texel is believed, and correlation that its best height has to reach.
 MIN_PAIR_WEIGHT, MIN_CORRELATION = 0.05, 0.3
 # Any other height at which the correlation has a top has to lie lower by this much.

@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from recon.cameras import EXIF_FOCAL_SD, UNKNOWN_FOCAL_SD, focal_prior, group_instants, principal_point_px
+from recon.cameras import EXIF_FOCAL_SD, UNKNOWN_FOCAL_SD, believed_focal_sd, focal_prior, group_instants, principal_point_px
 from recon.capture import View
 from render import look_at
+from tests.recon.synthetic_expressions import deformable_head, rig_problem
 
 
 def _view(name: str, **fields) -> View:
@@ -43,6 +44,21 @@ def test_calibrated_cameras_keep_both_focal_lengths_and_their_principal_point():
     assert focal_prior([view]).sd[0] < 1e-5
     assert principal_point_px(view).tolist() == [350.0, 300.0]
     assert principal_point_px(_view("b")).tolist() == [400.0, 500.0]
+
+
+def test_exif_is_held_as_long_as_it_may_be_right_and_let_go_where_it_cannot():
+    sd, found = np.array([EXIF_FOCAL_SD, EXIF_FOCAL_SD, EXIF_FOCAL_SD, UNKNOWN_FOCAL_SD]), np.log([1.02, 1.04, 1.3, 1.15])
+    rounded, focused, cropped, guessed = np.abs(found) / believed_focal_sd(sd, found) ** 2
+    # The pull back to the start: of a rounded entry nearly the full one, of a cropped picture's less than of one much nearer.
+    assert rounded == pytest.approx(np.log(1.02) / EXIF_FOCAL_SD**2, rel=0.15)
+    assert focused > rounded and cropped < 0.1 * focused
+    assert guessed == pytest.approx(np.log(1.15) / UNKNOWN_FOCAL_SD**2, rel=0.2)
+
+
+def test_doubt_of_focal_lengths_leaves_calibrated_cameras_alone():
+    problem, _ = rig_problem(deformable_head(), 2)
+    doubting = dataclasses.replace(problem, focal_sd=np.array([1e-6, EXIF_FOCAL_SD, 0.4])).doubting_focals()
+    assert doubting.focal_sd.tolist() == [1e-6, UNKNOWN_FOCAL_SD, 0.4]
 
 
 def test_loose_pictures_are_each_an_instant_of_their_own():

@@ -76,14 +76,7 @@ def inner(photos: Rendered) -> list[Path]:
     return sorted((photos.folder / "images").iterdir())[1:-1]
 
 
-_LONG_EXIF = pytest.param(
-    1.3 * TRUE_FOCAL_35MM,
-    id="EXIF 30 % too long",
-    marks=pytest.mark.xfail(strict=True, reason="five photos with one wrong EXIF in all: the prior of EXIF holds the focal length"),
-)
-
-
-@pytest.mark.parametrize("focal_35mm", [pytest.param(None, id="no EXIF"), _LONG_EXIF])
+@pytest.mark.parametrize("focal_35mm", [pytest.param(None, id="no EXIF"), pytest.param(1.3 * TRUE_FOCAL_35MM, id="EXIF 30 % too long")])
 def test_focal_length_and_shape_come_back_without_and_with_wrong_exif(photos, inner, tmp_path, focal_35mm):
     for path in inner:
         exif = Image.Exif()
@@ -109,7 +102,6 @@ def test_strangers_photo_is_set_aside_and_named(photos, inner, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.xfail(reason="0.72 mm against 0.71 wanted: the focal length of so short a clip ends 6 % off", strict=True)
 def test_clip_without_exif_gives_shape_and_cameras(tmp_path):
     clip = make_clip(tmp_path)
     avatar = fit(load_capture(clip.folder / "video.mp4"), FAST)

@@ -12,6 +12,7 @@ from PIL import Image
 from scipy.spatial.transform import Rotation
 
 from assets import load_head
+from benchmarks import geometry_trials
 from benchmarks.geometry import keys_of
 from benchmarks.geometry_calibration import ratios
 from benchmarks.geometry_captures import Case, arkit_weights, frame_truths
@@ -19,7 +20,7 @@ from benchmarks.geometry_photos import PhotoRow, draw, even_photos, seen_yaw_deg
 from benchmarks.geometry_photos import keys_of as photo_keys
 from benchmarks.geometry_rows import Row, rotation_errors_deg, weights_correlation
 from benchmarks.geometry_scores import score_mesh
-from benchmarks.geometry_trials import verdict, with_few_cameras, with_focal_factor
+from benchmarks.geometry_trials import mix_in_strangers, verdict, with_few_cameras, with_focal_factor
 from benchmarks.stand_in_people import make_person
 from benchmarks.stand_in_shots import camera_at, loose_shots, rig_shots
 from benchmarks.stand_in_specs import PEOPLE, Dent, PersonSpec, mirrored
@@ -150,6 +151,36 @@ def test_a_stranger_counts_as_named_only_where_the_reason_says_another_person():
     assert verdict(named, "s") == {"strangers_used": 0, "strangers_named": 1, "true_views_rejected": 0}
     lost = toy_avatar(toy_head(8, 8), views=(view("1.jpg", "rejected", "another person", used=False), view("s", "ok", "", used=True)))
     assert verdict(lost, "s") == {"strangers_used": 1, "strangers_named": 0, "true_views_rejected": 1}
+
+
+def test_strangers_are_mixed_in_one_at_a_time_and_the_worst_fit_is_told(monkeypatch, tmp_path):
+    lens = {"K": np.diag([500.0, 500, 1]).tolist(), "world_to_camera": np.eye(4).tolist()}
+    frames = [{"file": f"IMG_{k}.jpg", "expression": "neutral", "expression_coefficients": {}, "camera": lens} for k in (1, 2)]
+    (tmp_path / "gt").mkdir()
+    (tmp_path / "gt" / "frames.json").write_text(json.dumps({"frames": frames}))
+    case = Case("x", tmp_path, tmp_path / "images", None)
+    own, others = (
+        Capture(Path("."), tuple(View(f"IMG_{k}.jpg", Path(str(k)), 300, 400) for k in range(1, n + 1)), "relative") for n in (2, 5)
+    )
+    mixed_in = []
+
+    def fake_fit(capture: Capture, head: str, kind: str, preset: str):
+        mixed_in.append(capture.views[-1].name)
+        assert [view.name for view in capture.views[:-1]] == ["IMG_1.jpg", "IMG_2.jpg"]
+        used = len(mixed_in) == 2
+        camera = camera_at(0, 0, 0.7, 500, (300, 400))
+        known = [FittedView(v.name, "ok", "", camera, np.eye(4), {}, 1.0, 0.0, 0.0, 0.0) for v in capture.views[: 3 if used else 2]]
+        nan = float("nan")
+        aside = FittedView(capture.views[-1].name, "rejected", "rejected: another person: 9 %", None, None, {}, nan, nan, nan, nan)
+        return toy_avatar(toy_head(8, 8), views=tuple(known) if used else (*known, aside))
+
+    monkeypatch.setattr(geometry_trials, "fitted", fake_fit)
+    monkeypatch.setattr(geometry_trials, "scored", lambda row, avatar, case: dataclasses.replace(row, median_mm=0.1 * len(mixed_in)))
+    row = mix_in_strangers(case, own, others, "anny", "fast", 3)
+    # Names are kept apart, though both phones count alike; the photos are spread over the other capture.
+    assert mixed_in == [f"stranger/of-IMG_{k}.jpg" for k in (1, 3, 5)]
+    assert (row.strangers_mixed_in, row.strangers_used, row.strangers_named, row.true_views_rejected) == (3, 1, 2, 0)
+    assert row.median_mm == pytest.approx(0.3) and row.registered == 1.0
 
 
 def test_distance_over_spread_is_taken_where_the_point_lies():

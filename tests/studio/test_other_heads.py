@@ -17,7 +17,7 @@ from assets.install import install
 from studio import cli
 from studio.artifacts import read_json
 from studio.pipeline import run_pipeline
-from tests.studio.conftest import SMALL
+from tests.studio.conftest import SMALL, small_textures
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +37,8 @@ def ict_run(recon_data: Path, three_photos: Path, tmp_path_factory: pytest.TempP
             train=dataclasses.replace(SMALL.train, enabled=False),
             export=dataclasses.replace(SMALL.export, formats=("glb", "obj", "ply")),
         )
-        run_pipeline(three_photos, out / "run", settings, commercial=True)
+        with small_textures():
+            run_pipeline(three_photos, out / "run", settings, commercial=True)
         yield out / "run"
 
 
