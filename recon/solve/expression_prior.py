@@ -18,11 +18,12 @@ from recon.solve.state import HeadState
 
 WEIGHT_SCALE, WEIGHT_FLOOR = 0.3, 0.05
 """Scale of the Laplace prior in a lively instant, and the weight below which it is Gaussian, so that it has a derivative everywhere."""
-CALM_SCALE = 0.05
+CALM_SCALE = 0.025
 """Scale in a calm instant."""
-LIVELINESS = 3.0
-"""An instant's scale as a multiple of its mean weight. The maximum-likelihood scale of a Laplace distribution is the mean itself, but
-a weight that is still on its way up must not be taken for a calm face's: an expression seen from one side only would never get there."""
+LIVELINESS, ABOVE_CALM = 1.5, 3.0
+"""An instant's scale as a multiple of its mean weight, and of what that is above the calmest quarter's. The maximum-likelihood scale of
+a Laplace distribution is the mean itself, but a weight that is still on its way up must not be taken for a calm face's: an expression
+seen from one side only would never get there. In the calmest faces what is left belongs to the head at rest."""
 WEIGHT_OUTSIDE_SD = 0.2
 """Standard deviation of the part of a weight outside [0, 1]: no face can be there, but a generic shape may have to."""
 REST_SD = 0.15
@@ -52,7 +53,9 @@ def instant_scales(weights: np.ndarray) -> np.ndarray:
 
     Empirical Bayes over instants: among several, the calm ones settle at zero and so say what the head at rest is.
     """
-    return np.clip(LIVELINESS * np.abs(weights).mean(1), CALM_SCALE, WEIGHT_SCALE)
+    mean = np.abs(weights).mean(1)
+    above_calm = mean - np.quantile(mean, 0.25) if len(mean) else mean
+    return np.clip(np.maximum(LIVELINESS * mean, ABOVE_CALM * above_calm), CALM_SCALE, WEIGHT_SCALE)
 
 
 def prior_weights(weights: np.ndarray, scales: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

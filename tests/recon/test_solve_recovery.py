@@ -10,12 +10,12 @@ from scipy.spatial.transform import Rotation
 
 from assets import load_head
 from assets.head_model import REGIONS
+from assets.similarity import fit_similarity
 from recon.solve.assemble import recentred_neutral
 from recon.solve.pipeline import solve
 from recon.solve.prepare import Prepared
 from recon.solve.problem import Problem
 from recon.solve.solution import Solution
-from recon.solve.start import similarity
 from render import RayScene
 from tests.recon.synthetic_person import FOCAL_PX, Person, make_person, prepare_person
 
@@ -51,7 +51,7 @@ def surface_error_mm(person: Person, solution: Solution, *, with_scale: bool = T
     """Median distance of the true face's vertices from the fitted surface, after alignment by corresponding vertices."""
     fitted, truth, face = recentred_neutral(solution.problem, solution.state)[0], person.avatar.neutral.astype(float), _face(person)
     if with_scale:
-        found = similarity(fitted[face], truth[face], np.ones(len(face)))
+        found = fit_similarity(fitted[face], truth[face], np.ones(len(face)))
         fitted = found.scale * fitted @ found.R.T + found.t
     closest = RayScene(fitted.astype(np.float32), person.avatar.head.triangles).closest(truth[face].astype(np.float32)).position
     return float(np.median(np.linalg.norm(closest - truth[face], axis=1))) * 1e3
@@ -60,7 +60,7 @@ def surface_error_mm(person: Person, solution: Solution, *, with_scale: bool = T
 def pose_errors_deg(person: Person, solution: Solution) -> np.ndarray:
     """Rotation between fitted and true camera of each view, the head frames aligned by the faces."""
     face, fitted = _face(person), recentred_neutral(solution.problem, solution.state)[0]
-    R_true_fit = similarity(fitted[face], person.avatar.neutral[face].astype(float), np.ones(len(face))).R
+    R_true_fit = fit_similarity(fitted[face], person.avatar.neutral[face].astype(float), np.ones(len(face))).R
     errors = []
     for v, camera in zip(solution.registered, person.cameras, strict=True):
         R_cam_fit = solution.state.T_cam_head(solution.problem.views[v])[:3, :3]
