@@ -192,9 +192,9 @@ def _files(path: Path) -> tuple[list[Path], list[Path], list[str]]:
                 do="convert the file, or give the folder with the photos",
             )
         return ([path], [], []) if suffix in IMAGE_SUFFIXES else ([], [path], [])
-    files = _folder_files(path)
+    folder, files = path, _folder_files(path)
     if not _pictures(files) and (path / "images").is_dir():
-        files = _folder_files(path / "images")
+        folder, files = path / "images", _folder_files(path / "images")
     images = [file for file in files if file.suffix.lower() in IMAGE_SUFFIXES]
     videos = [file for file in files if file.suffix.lower() in VIDEO_SUFFIXES]
     if not images and not videos:
@@ -204,7 +204,7 @@ def _files(path: Path) -> tuple[list[Path], list[Path], list[str]]:
             got=f"{path} with {held}",
             do="give the folder that holds the photos themselves; folders inside it are not searched",
         )
-    return images, videos, _notes_on_others(files, len(images) + len(videos))
+    return images, videos, [*_notes_on_others(files, len(images) + len(videos)), *_notes_on_folders(folder)]
 
 
 def _video_views(video: Path, settings: CaptureSettings) -> tuple[list[View], list[str]]:
@@ -238,6 +238,20 @@ def _notes_on_others(files: list[Path], num_pictures: int) -> list[str]:
     if len(others) > max(num_pictures, 5):
         notes.append(f"{len(others)} files are neither photo nor video and were left out (such as {others[0]})")
     return notes
+
+
+def _notes_on_folders(folder: Path) -> list[str]:
+    """A note where folders inside hold pictures; an output folder of this program is none of them."""
+    inside = [inner for inner in sorted(folder.iterdir()) if inner.is_dir() and not inner.name.startswith(".")]
+    names = [inner.name for inner in inside if not (inner / "run.json").exists() and _pictures(_folder_files(inner))]
+    if not names:
+        return []
+    these = (
+        f"the folder {names[0]} inside holds pictures too and was"
+        if len(names) == 1
+        else f"{len(names)} folders inside hold pictures too and were"
+    )
+    return [f"{these} not searched" + ("" if len(names) == 1 else f" (such as {names[0]})") + ": give it as a further source"]
 
 
 def _mark_duplicates(views: list[View]) -> list[View]:

@@ -44,8 +44,11 @@ def check_point(name: str) -> NamedPoint:
     """The point of a name; raises RangeError with all names for any other."""
     points = named_points()
     if name not in points:
-        near = difflib.get_close_matches(name, points, 1, 0.0)[0]
-        raise RangeError(expected=f"the name of a point: {', '.join(points)}", got=repr(name), do=f"did you mean {near!r}?")
+        # All names that go on from the given one, else the most alike.
+        near = [point for point in points if set(name.split("_")) <= set(point.split("_"))]
+        near = near or difflib.get_close_matches(name, points, 1, 0.0)
+        meant = " or ".join(repr(point) for point in near[:4])
+        raise RangeError(expected=f"the name of a point: {', '.join(points)}", got=repr(name), do=f"did you mean {meant}?")
     return points[name]
 
 

@@ -91,7 +91,12 @@ def _open(path: Path) -> Image.Image:
         start = _first_bytes(path)
         if start.startswith(_MAGIC):
             raise _Unusable("unreadable", "starts like a picture, but its header is damaged") from error
-        what = "it is empty" if not start else f"it starts with {start[:16]!r}"
+        said = (
+            f"it starts with {start.decode()!r}"
+            if start.isascii() and start.decode().isprintable()
+            else "its content is no picture format's"
+        )
+        what = said if start else "it is empty"
         raise _Unusable("not_an_image", f"the name says {path.suffix.lower()}, but {what}") from error
     except (OSError, ValueError, SyntaxError) as error:
         raise _Unusable("unreadable", f"cannot be opened: {error}") from error

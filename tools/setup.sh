@@ -41,5 +41,6 @@ UV_VERSION=0.13.9
 [ -x "$VENV/bin/uv" ] || "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check "uv==$UV_VERSION"
 echo "setup: installing the pinned packages (about 8 GB on the first run, seconds after that)"
 VIRTUAL_ENV="$PWD/$VENV" "$VENV/bin/uv" pip install --quiet -r requirements.txt
-VIRTUAL_ENV="$PWD/$VENV" "$VENV/bin/uv" pip install --quiet --no-deps -e .
+# By path (compat): else a script beside a clone named recon would take the folder for the package.
+VIRTUAL_ENV="$PWD/$VENV" "$VENV/bin/uv" pip install --quiet --no-deps --config-settings editable_mode=compat -e .
 touch "$VENV/.complete"

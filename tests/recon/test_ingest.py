@@ -98,12 +98,18 @@ def make_over_limit(folder: Path, picture: np.ndarray) -> Path:
     return write_bomb(folder / "bad.png", 12_000)
 
 
+def make_noise_jpg(folder: Path, picture: np.ndarray) -> Path:
+    (folder / "bad.jpg").write_bytes(np.random.default_rng(7).integers(0, 256, 500).astype(np.uint8).tobytes())
+    return folder / "bad.jpg"
+
+
 def make_tiny(folder: Path, picture: np.ndarray) -> Path:
     return save(folder / "bad.png", picture[:32, :32])
 
 
 BAD_FILES = [
     (make_text_jpg, "not_an_image", "these are not"),
+    (make_noise_jpg, "not_an_image", "no picture format's"),
     (make_empty_jpg, "not_an_image", "empty"),
     (make_truncated, "unreadable", "truncated"),
     (make_truncated_png, "unreadable", "damaged or cut off"),
@@ -250,6 +256,19 @@ def test_camera_raw_files_are_named_in_the_notes(tmp_path, signpost):
     save(tmp_path / "b.png", signpost[::-1])
     (tmp_path / "DSC_1.NEF").write_bytes(b"raw")
     assert any("DSC_1.NEF" in note and "develop" in note for note in load_capture(tmp_path).notes)
+
+
+def test_pictures_in_folders_inside_are_named_but_outputs_are_not(tmp_path, signpost):
+    save(tmp_path / "a.png", signpost)
+    save(tmp_path / "b.png", signpost[::-1])
+    for name in ("left side", "out", "empty"):
+        (tmp_path / name).mkdir()
+    save(tmp_path / "left side" / "c.png", signpost)
+    save(tmp_path / "out" / "strip.png", signpost)
+    (tmp_path / "out" / "run.json").write_text("{}")
+    capture = load_capture(tmp_path)
+    assert len(capture.views) == 2
+    assert capture.notes == ("the folder left side inside holds pictures too and was not searched: give it as a further source",)
 
 
 def test_one_photo_works_and_says_what_it_cannot_give(tmp_path, signpost):

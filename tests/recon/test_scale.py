@@ -90,6 +90,7 @@ def _mm(first: str, second: str, head: HeadModel, embedding: LandmarkEmbedding) 
     ("distances", "words"),
     [
         ((("eye_outer_left", "eyeouter_right", 88.0),), "did you mean 'eye_outer_right'"),
+        ((("eye_left", "chin", 70.0),), "did you mean 'eye_outer_left' or 'eye_inner_left'?"),
         ((("nose_tip", "nose_tip", 60.0),), "different points"),
         ((("ear_left", "ear_right", 0.155),), "5 to 300 millimetres"),
         ((("ear_left", "ear_right", float("nan")),), "5 to 300 millimetres"),
