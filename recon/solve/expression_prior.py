@@ -24,6 +24,8 @@ LIVELINESS, ABOVE_CALM = 1.5, 3.0
 """An instant's scale as a multiple of its mean weight, and of what that is above the calmest quarter's. The maximum-likelihood scale of
 a Laplace distribution is the mean itself, but a weight that is still on its way up must not be taken for a calm face's: an expression
 seen from one side only would never get there. In the calmest faces what is left belongs to the head at rest."""
+CALM_MEAN = 0.03
+"""No face with a larger mean weight counts as calm, however lively the others are: where everybody smiles, nobody is at rest."""
 WEIGHT_OUTSIDE_SD = 0.2
 """Standard deviation of the part of a weight outside [0, 1]: no face can be there, but a generic shape may have to."""
 REST_SD = 0.15
@@ -54,7 +56,7 @@ def instant_scales(weights: np.ndarray) -> np.ndarray:
     Empirical Bayes over instants: among several, the calm ones settle at zero and so say what the head at rest is.
     """
     mean = np.abs(weights).mean(1)
-    above_calm = mean - np.quantile(mean, 0.25) if len(mean) else mean
+    above_calm = mean - min(np.quantile(mean, 0.25), CALM_MEAN) if len(mean) else mean
     return np.clip(np.maximum(LIVELINESS * mean, ABOVE_CALM * above_calm), CALM_SCALE, WEIGHT_SCALE)
 
 
