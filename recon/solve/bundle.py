@@ -278,7 +278,7 @@ def run_dense_stage(
         if not matches:
             return state, report
         if skin is not None:
-            outlines = sample_outlines(problem, state, find_outlines(problem, state, pictures, views), skin)
+            outlines = sample_outlines(problem, find_outlines(problem, state, pictures, views), skin)
             matches = dataclasses.replace(skin, agreement=agreement_of(problem, state, matches)).trusted(matches)
         believing = problem.doubting_focals() if done < stage.doubting_rounds else problem
         state, report = solve_matches(believing, state, stage, matches, views, views, outlines)

@@ -17,17 +17,12 @@ from recon.solve.residuals import SurfaceSamples, project, sample_surface
 from recon.solve.silhouette import MAX_SPAN, Outline, find_outline, outline_rows
 from recon.solve.state import HeadState
 from recon.solve.unlike_skin import MAX_DISTANCE_OUTSIDE, SkinMap, skin_likeness
-from render import vertex_normals
 
 NOISE_PX = 5.0
 """Standard deviation of MAX_SPAN spacings of outline: its points share their error, which is that of the edge of hair and brows."""
 ROBUST_PX = 4.0
-HAIR_M = 0.0005
-"""What is not skin by colour and lies so far outside of the mesh counts a third ...
-
-No more than an edge's own error: the mesh follows its outlines round by round, so whatever may pull it outwards a little pulls it all the
-way to the surface of the hair, and with the modes of the skull goes the jaw.
-"""
+HAIR_M = 0.006
+"""What is not skin by colour and lies so far outside of where the head model has the skull counts a third ..."""
 HAIR_CUT = 1.5
 """... and from this many times as far on for nothing: it is hair."""
 
@@ -57,13 +52,13 @@ def find_outlines(problem: Problem, state: HeadState, pictures: Sequence[Working
         return [outline for outline in pool.map(one, views) if outline is not None]
 
 
-def sample_outlines(problem: Problem, state: HeadState, outlines: Sequence[Outline], skin: SkinMap) -> list[OutlineSamples]:
-    """What outlines of face and scalp say: less where the colour inside of the edge is not this person's skin.
+def sample_outlines(problem: Problem, outlines: Sequence[Outline], skin: SkinMap) -> list[OutlineSamples]:
+    """What outlines of face and scalp say where the colour inside of the edge is this person's skin.
 
     Neck and ears are left out: the one bends and wears a collar, the others are of many shapes that no mode has.
     """
     deformable = problem.deformable
-    head, normals, found = deformable.head, vertex_normals(problem.neutral(state), deformable.head.triangles), []
+    head, found = deformable.head, list[OutlineSamples]()
     counted = np.isin(head.vertex_regions, [REGIONS.index(region) for region in ("face", "scalp")])
     for outline in outlines:
         known = np.flatnonzero((outline.edges.weight > 0) & counted[outline.rim.corners[:, :2]].all(1))
@@ -71,9 +66,8 @@ def sample_outlines(problem: Problem, state: HeadState, outlines: Sequence[Outli
         likeness = np.zeros(len(known)) if colour is None else skin_likeness(colour.distance(edges.colour[known]), MAX_DISTANCE_OUTSIDE)
         likeness = likeness * skin_at(skin, rim.corners[known], rim.barycentric[known])
         samples = sample_surface(rim.corners[known], rim.barycentric[known], deformable.modes, deformable.shapes)
-        outside_m = edges.offset_px[known] / rim.px_per_m[known] + _moved_out_m(problem, samples, normals)
-        weight = edges.weight[known] * rim.span[known] / MAX_SPAN * head_or_hair(outside_m, likeness, HAIR_M)
-        weight *= beardless(skin, rim.corners[known], rim.barycentric[known])
+        # The edge of hair tells neither the skull nor the pose: a head moves until its skull fills its hair.
+        weight = edges.weight[known] * rim.span[known] / MAX_SPAN * likeness * beardless(skin, rim.corners[known], rim.barycentric[known])
         found.append(OutlineSamples(outline.view, samples, outline.edge_px[known], rim.normal_px[known], weight))
     return found
 
@@ -98,14 +92,6 @@ def beardless(skin: SkinMap, corners: np.ndarray, barycentric: np.ndarray) -> np
     """(N,) in [0, 1]: 0 where what does not look like skin lies in a region outside of what the skin around it lets expect."""
     outside = np.clip((skin.outside[corners] * barycentric).sum(1), 0.0, 1.0)
     return 1.0 - (1.0 - skin_at(skin, corners, barycentric)) * outside
-
-
-def _moved_out_m(problem: Problem, samples: SurfaceSamples, normals: np.ndarray) -> np.ndarray:
-    """(N,) how far outwards the surround has been moved already beyond the head model."""
-    surround = problem.deformable.surround
-    if surround is None:
-        return np.zeros(len(samples.corners))
-    return (samples.points(surround) * samples.points(normals)).sum(1)
 
 
 def add_outlines(

@@ -26,7 +26,7 @@ YAWS_DEG = (-85.0, -35.0, 5.0, 60.0)
 def _outlines(problem: Problem, state: HeadState, pictures: list) -> list[OutlineSamples]:
     views = list(range(len(pictures)))
     skin = map_skin(problem, state, pictures, views)
-    return sample_outlines(problem, state, find_outlines(problem, state, pictures, views), skin)
+    return sample_outlines(problem, find_outlines(problem, state, pictures, views), skin)
 
 
 def _misses_px(problem: Problem, state: HeadState, outlines: list[OutlineSamples]) -> np.ndarray:
