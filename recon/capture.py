@@ -20,6 +20,9 @@ ViewStatus = Literal["ok", "no_face", "several_faces", "blurred", "unreadable", 
 USABLE_STATUSES: tuple[ViewStatus, ...] = ("ok", "several_faces")
 """Statuses with which a view goes into the solve."""
 
+UNREAD_STATUSES: tuple[ViewStatus, ...] = ("unreadable", "not_an_image", "too_large")
+"""Statuses of views that have no pixels to show: the file cannot be decoded, or was refused by its header."""
+
 
 @dataclasses.dataclass(frozen=True)
 class CaptureSettings:

@@ -8,21 +8,20 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
+from assets.counting import how_many
 from assets.detector_model import load_detector_model
-from assets.errors import DegenerateGeometryError, ReconError
+from assets.errors import ReconError
 from assets.head_model import HeadModel
 from assets.heads import load_head
 from assets.landmarks import load_embedding
-from recon.capture import USABLE_STATUSES, Capture, Detection, View, ViewStatus
+from recon.capture import UNREAD_STATUSES, USABLE_STATUSES, Capture, Detection, View, ViewStatus
+from recon.check_expressions import expressions_of, landmark_fit
 from recon.check_photo import Exposure, difference_hash, exposure_of, near_duplicates
 from recon.coverage import FULL_FACE_PX, Coverage, SeenFrom, cover, cover_surface, yaw_and_pitch_of
-from recon.coverage_expressions import above_rest
 from recon.coverage_next import NextPhoto, next_photos, yaw_gaps
-from recon.face_mesh import DetectorName, find_face_boxes, find_task_file, run_face_mesh
+from recon.face_mesh import DetectorName, find_face_boxes
 from recon.ingest import read_view
 from recon.sharpness import MIN_FINE_DETAIL, face_grey
-from recon.solve.assemble import weights_by_name
-from recon.solve.pipeline import solve
 from recon.solve.prepare import Prepared, prepare
 from recon.solve.solution import Solution
 
@@ -33,9 +32,6 @@ SOFT_FINE_DETAIL = 0.11
 
 SMALL_FACE_PX = 200.0
 """Below, a millimetre of skin is less than about a pixel, and pores and lashes cannot be matched."""
-
-MAX_TELLING_YAW_DEG = 55.0
-"""Expressions are read from faces up to this yaw."""
 
 PROFILE_YAW_DEG = 80.0
 """Where pictures that show a head but no face to the mesh are taken to be from, half a picture on either side."""
@@ -112,8 +108,9 @@ def check_capture(
     used = [view for view in capture.views if view.name in detections and view.status in USABLE_STATUSES]
     unseen = [view for view in capture.views if view.status == "no_face"]
     prepared = prepare([*used, *unseen], detections, model, embedding, read_view, shape_precision=1.0, detector_model=calibration)
-    solution, notes = _landmark_fit(prepared)
-    weights, source = _expressions(capture, detections, prepared, solution)
+    solution, notes = landmark_fit(prepared)
+    yaws_deg = {view.name: _place(view, prepared, solution)[0] for view in prepared.views}
+    weights, source = expressions_of(detections, prepared, solution, yaws_deg, _read)
     checks, hashes = [], dict[str, np.ndarray]()
     for index, view in enumerate(capture.views):
         image, found = _read(view), detections.get(view.name)
@@ -156,57 +153,8 @@ def _as_a_set(capture: Capture, views: tuple[ViewCheck, ...], head: HeadModel, s
     )
 
 
-def _landmark_fit(prepared: Prepared) -> tuple[Solution | None, tuple[str, ...]]:
-    """Poses, focal lengths and weights by landmarks alone; None, with the reason, where no picture gets a pose."""
-    try:
-        solution = solve(prepared, "fast", use_dense=False, free_form=False)
-    except DegenerateGeometryError as error:
-        return None, (f"head poses are unknown: {error.got}; {error.do}",)
-    return solution, solution.notes
-
-
-def _expressions(
-    capture: Capture, detections: Mapping[str, Detection], prepared: Prepared, solution: Solution | None
-) -> tuple[dict[str, dict[str, float]], str]:
-    """ARKit weights by picture above those common to all, and where they come from."""
-    task = find_task_file()
-    if task is not None:
-        scores = {view.name: _scores(view, detections[view.name], task) for view in capture.views if view.name in detections}
-        known = {name: found for name, found in scores.items() if found}
-        return _above_rest(known, prepared, solution), "scores of the face landmarker"
-    if solution is None:
-        return {}, "landmarks alone"
-    fitted = {
-        prepared.views[v].name: weights_by_name(solution.problem, solution.state, solution.problem.views[v].instant)
-        for v in solution.registered
-    }
-    return _above_rest(fitted, prepared, solution), "landmarks alone"
-
-
-def _above_rest(weights: Mapping[str, dict[str, float]], prepared: Prepared, solution: Solution | None) -> dict[str, dict[str, float]]:
-    by_name = {view.name: view for view in prepared.views}
-    yaws_deg = [_place(by_name[name], prepared, solution)[0] for name in weights]
-    rested = above_rest(list(weights.values()), yaws_deg)
-    # Of a face seen from further aside half is guessed, and what is guessed frowns.
-    told = [{} if abs(yaw) > MAX_TELLING_YAW_DEG else found for yaw, found in zip(yaws_deg, rested, strict=True)]
-    return dict(zip(weights, told, strict=True))
-
-
-def _scores(view: View, detection: Detection, task) -> dict[str, float]:
-    image = _read(view)
-    if image is None:
-        return {}
-    x0, y0, x1, y1 = detection.box_px
-    side, height, width = 0.9 * max(x1 - x0, y1 - y0), image.shape[0], image.shape[1]
-    centre_x, centre_y = (x0 + x1) / 2, (y0 + y1) / 2
-    rows = slice(max(int(centre_y - side), 0), min(int(centre_y + side) + 1, height))
-    columns = slice(max(int(centre_x - side), 0), min(int(centre_x + side) + 1, width))
-    faces = run_face_mesh(np.ascontiguousarray(image[rows, columns]), task=task, min_confidence=0.3)
-    return {name: value for name, value in (faces[0].blendshape_scores or {}).items() if name != "_neutral"} if faces else {}
-
-
 def _read(view: View) -> np.ndarray | None:
-    if view.status in ("unreadable", "not_an_image", "too_large"):
+    if view.status in UNREAD_STATUSES:
         return None
     try:
         return read_view(view)
@@ -293,7 +241,8 @@ def _set_notes(views: Sequence[ViewCheck]) -> tuple[str, ...]:
         notes.append("no picture states its focal length (EXIF): it is estimated, about three times less exactly")
     unplaced = sum(check.status == "no_face" and math.isnan(check.yaw_deg) and check.seems_profile for check in views)
     if unplaced:
-        notes.append(f"{unplaced} pictures are probably profiles; until the solve places them they count half on either side")
+        are = how_many(unplaced, "picture is probably a profile", "pictures are probably profiles")
+        notes.append(f"{are}; until the solve places them they count half on either side")
     if usable and all(check.view.is_grey for check in usable):
         notes.append("all pictures are grey: the texture will be")
     return tuple(notes)

@@ -11,9 +11,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from assets.counting import how_many
 from assets.errors import DetectionError
 from assets.landmark_schemes import scheme_table
-from recon.capture import Capture, Detection, View
+from recon.capture import USABLE_STATUSES, Capture, Detection, View
 from recon.face_mesh import NUM_LANDMARKS, DetectorName, find_face_boxes, run_face_mesh, task_for, why_not_mediapipe
 from recon.ingest import read_view
 from recon.sharpness import MIN_FINE_DETAIL, face_grey, fine_detail
@@ -146,7 +147,7 @@ def detect_capture(
         if progress is not None:
             progress("detect faces", index + 1, len(capture.views))
     views, notes = _use_blurred_if_needed(views, found, settings)
-    used = {view.name: found[view.name] for view in views if view.status in ("ok", "several_faces")}
+    used = {view.name: found[view.name] for view in views if view.status in USABLE_STATUSES}
     if not used:
         raise _nothing_found(views)
     return dataclasses.replace(capture, views=tuple(views), notes=(*capture.notes, *notes)), used
@@ -177,7 +178,7 @@ def _and(first: str, second: str) -> str:
 
 def _use_blurred_if_needed(views: list[View], found: dict[str, Detection], settings: DetectSettings) -> tuple[list[View], list[str]]:
     """Blurred views are set aside only where enough sharp ones remain."""
-    num_sharp = sum(view.status in ("ok", "several_faces") for view in views)
+    num_sharp = sum(view.status in USABLE_STATUSES for view in views)
     num_blurred = sum(view.status == "blurred" for view in views)
     if not num_blurred or num_sharp >= settings.min_sharp_views:
         return views, []
@@ -189,14 +190,19 @@ def _use_blurred_if_needed(views: list[View], found: dict[str, Detection], setti
         else view
         for view in views
     ]
-    return kept, [f"{num_blurred} blurred pictures are used, because only {num_sharp} sharp ones are there: expect soft detail"]
+    return kept, [_blurred_note(num_blurred, num_sharp)]
+
+
+def _blurred_note(num_blurred: int, num_sharp: int) -> str:
+    used = how_many(num_blurred, "blurred picture is", "blurred pictures are")
+    return f"{used} used, because there {'is' if num_sharp == 1 else 'are'} only {num_sharp} sharp: expect soft detail"
 
 
 def _nothing_found(views: list[View]) -> DetectionError:
     counts = ", ".join(f"{number} {status}" for status, number in Counter(view.status for view in views).most_common())
     return DetectionError(
         expected="at least one picture with a face of 64 px or more, seen from less than about 60 degrees aside",
-        got=f"{len(views)} pictures: {counts}",
+        got=f"{how_many(len(views), 'picture')}: {counts}",
         do="add a photo of the person from the front, in focus and in even light",
     )
 

@@ -9,12 +9,13 @@ from typing import Literal
 
 import numpy as np
 
+from assets.counting import how_many
 from assets.detector_model import load_detector_model
 from assets.errors import DetectionError
 from assets.heads import check_licence_statement, load_head
 from assets.landmarks import LandmarkEmbedding, load_embedding
 from recon.avatar import Avatar, FittedView
-from recon.capture import Capture, View
+from recon.capture import USABLE_STATUSES, Capture, View
 from recon.chosen_faces import choose_faces
 from recon.detect import DetectSettings, detect_capture
 from recon.face_mesh import DetectorName, task_for
@@ -131,11 +132,11 @@ def fit(
 
 
 def _usable_views(capture: Capture, detected: set[str], settings: FitSettings) -> list[View]:
-    with_face = [view for view in capture.views if view.name in detected and view.status in ("ok", "several_faces")]
+    with_face = [view for view in capture.views if view.name in detected and view.status in USABLE_STATUSES]
     if not with_face:
         raise DetectionError(
             expected="at least one picture with a face that can be used",
-            got=f"{len(capture.views)} pictures, none usable: {_statuses(capture)}",
+            got=f"{how_many(len(capture.views), 'picture')}, none usable: {_statuses(capture)}",
             do="give sharp pictures of one person with the face larger than about 100 pixels",
         )
     without = [view for view in capture.views if view.status == "no_face"] if settings.register_missed and settings.use_dense else []

@@ -11,12 +11,14 @@ from pathlib import Path
 
 import numpy as np
 
+from assets.counting import how_many
 from assets.errors import ConventionError, InputError
 from recon.capture import Capture, CaptureSettings, View, check_capture_settings
+from recon.keyframes import keyframe_views
 from recon.lens import is_straight, undistort_picture
 from recon.photo import IMAGE_SUFFIXES, RAW_SUFFIXES, probe_photo, read_photo
 from recon.rig import CAMERAS_FILE, NoPictureError, load_rig, rig_files, with_cameras
-from recon.video import VIDEO_SUFFIXES, keyframe_views, read_frame
+from recon.video import VIDEO_SUFFIXES, read_frame
 
 DEFAULT_SETTINGS = CaptureSettings()
 
@@ -198,7 +200,7 @@ def _files(path: Path) -> tuple[list[Path], list[Path], list[str]]:
     images = [file for file in files if file.suffix.lower() in IMAGE_SUFFIXES]
     videos = [file for file in files if file.suffix.lower() in VIDEO_SUFFIXES]
     if not images and not videos:
-        held = "no files" if not files else "one other file" if len(files) == 1 else f"{len(files)} other files"
+        held = how_many(len(files), "other file") if files else "no files"
         raise InputError(
             expected=f"a folder with photos ({_listed(IMAGE_SUFFIXES)}) or videos ({_listed(VIDEO_SUFFIXES)})",
             got=f"{path} with {held}",
@@ -234,7 +236,10 @@ def _listed(suffixes: frozenset[str]) -> str:
 def _notes_on_others(files: list[Path], num_pictures: int) -> list[str]:
     raw = [file.name for file in files if file.suffix.lower() in RAW_SUFFIXES]
     others = [file.name for file in files if file not in _pictures(files) and file.suffix.lower() not in RAW_SUFFIXES]
-    notes = [f"{len(raw)} camera raw files are not read (such as {raw[0]}): develop them to JPEG or 16-bit TIFF"] if raw else []
+    notes = []
+    if raw:
+        unread = how_many(len(raw), "camera raw file is", "camera raw files are")
+        notes.append(f"{unread} not read (such as {raw[0]}): develop to JPEG or 16-bit TIFF")
     if len(others) > max(num_pictures, 5):
         notes.append(f"{len(others)} files are neither photo nor video and were left out (such as {others[0]})")
     return notes
@@ -294,9 +299,8 @@ def _require_usable(sources: Sequence[Path], views: list[View]) -> None:
     path = ", ".join(str(source) for source in sources)
     counts = ", ".join(f"{number} {status}" for status, number in Counter(view.status for view in views).most_common())
     reasons = "; ".join(f"{view.name}: {view.reason}" for view in views[:3])
-    pictures = "one picture" if len(views) == 1 else f"{len(views)} pictures"
     raise InputError(
         expected="at least one picture that can be used",
-        got=f"{path} with {pictures}: {counts} ({reasons}{'; ...' if len(views) > 3 else ''})",
+        got=f"{path} with {how_many(len(views), 'picture')}: {counts} ({reasons}{'; ...' if len(views) > 3 else ''})",
         do="replace the files named here, or give another folder",
     )

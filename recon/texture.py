@@ -19,6 +19,7 @@ from collections.abc import Callable, Collection
 import cv2
 import numpy as np
 
+from assets.counting import how_many
 from assets.errors import DegenerateGeometryError, RangeError
 from assets.head_model import PARTS
 from recon.avatar import Avatar, FittedView, transform_points
@@ -129,7 +130,7 @@ def _look(
     if not coloured and not grey:
         raise DegenerateGeometryError(
             expected="at least one registered view that shows the head",
-            got=f"{len(views)} registered of {len(avatar.views)} views, none of which shows it",
+            got=f"{len(views)} registered of {how_many(len(avatar.views), 'view')}, none of which shows it",
             do="look at the views' statuses, and add a sharp photo of the face",
         )
     return coloured or grey
@@ -226,4 +227,5 @@ def _notes(avatar: Avatar, sightings: list[_Sighting], chart: Chart, seen: np.nd
     region = avatar.head.vertex_regions[avatar.head.triangles[chart.triangle, 0]]
     face = seen[region == 1]
     share = float((face > 0).mean()) if len(face) else 0.0
-    return (f"texture from {len(sightings)} of {len(avatar.views)} views; {100 * share:.0f} % of the face was seen, the rest is filled in",)
+    used = f"{len(sightings)} of {how_many(len(avatar.views), 'view')}"
+    return (f"texture from {used}; {100 * share:.0f} % of the face was seen, the rest is filled in",)

@@ -68,6 +68,7 @@ def check_record(check: CaptureCheck) -> dict[str, Any]:
     return {
         "schema": "recon.check",
         "source": check.capture.source.resolve(),
+        "further_sources": [source.resolve() for source in check.capture.further_sources],
         "summary": summary_line(check),
         "faces": faces_line(check),
         "expression_source": check.expression_source,
@@ -118,7 +119,8 @@ def _picture_record(item: ViewCheck) -> dict[str, Any]:
 def print_check(check: CaptureCheck, out: Path | None, reporter: Reporter) -> None:
     """The table, what to take next, and where the files are."""
     columns = ("picture", "status", ">face px", ">sharp", ">light", ">clipped %", ">yaw", ">pitch", "expression", "focal", "to mend")
-    reporter.table(f"check of {check.capture.source}", columns, [_row(item) for item in check.views])
+    sources = (check.capture.source, *check.capture.further_sources)
+    reporter.table(f"check of {', '.join(map(str, sources))}", columns, [_row(item) for item in check.views])
     reporter.say(summary_line(check))
     reporter.say(faces_line(check))
     for low, high in check.gaps_deg:

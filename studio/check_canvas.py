@@ -18,7 +18,6 @@ RULE: RGB = (223, 224, 221)
 ACCENT: RGB = (11, 110, 134)
 GOOD: RGB = (43, 125, 79)
 WARN: RGB = (181, 98, 8)
-BAD: RGB = (179, 54, 43)
 """The report's colours."""
 
 LARGE = 2

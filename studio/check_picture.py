@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import numpy as np
 
+from assets.counting import how_many
 from assets.errors import ReconError
-from recon.capture import View
+from recon.capture import UNREAD_STATUSES, Capture, View
 from recon.check import CaptureCheck, ViewCheck
 from recon.coverage_expressions import EXPRESSIONS, SHOWN_ABOVE, strength
 from recon.ingest import read_view
 from studio.check_canvas import ACCENT, GOOD, INK, PAGE, RULE, SOFT, WARN, Canvas, shortened, wrapped
 from studio.check_map import Frame, MapPicture, draw_map, number_ring
 from studio.report_pictures import shrink
+from studio.report_text import number
 
 WIDTH, MARGIN = 1800, 56
 MAP = Frame(x=MARGIN + 58, y=212, width=1090, height=600)
@@ -25,6 +26,9 @@ MAX_ATTENTION = 24
 """More pictures that need attention than this are counted, not shown; the table and check.json name them all."""
 
 THUMBNAIL_PX = 220
+
+MAX_NAMES = 3
+"""Of more sources than this the last ones are counted, not named."""
 
 Read = Callable[[View], np.ndarray]
 
@@ -45,7 +49,7 @@ def draw_check(check: CaptureCheck, *, read: Read = read_view) -> np.ndarray:
 
 def face_thumbnail(check: ViewCheck, read: Read) -> np.ndarray | None:
     """(S, S, 3) square around the used face, or the picture's middle; None where the picture cannot be read."""
-    if check.status in ("unreadable", "not_an_image", "too_large"):
+    if check.status in UNREAD_STATUSES:
         return None
     try:
         return square_around(read(check.view), check.face_box_px)
@@ -69,10 +73,10 @@ def square_around(image: np.ndarray, box_px: tuple[float, float, float, float] |
 def summary_line(check: CaptureCheck) -> str:
     """What is there, in one line."""
     usable = [item for item in check.views if item.is_usable]
-    parts = [f"{len(usable)} of {len(check.views)} pictures usable"]
+    parts = [f"{len(usable)} of {how_many(len(check.views), 'picture')} usable"]
     yaws = [item.yaw_deg for item in usable if math.isfinite(item.yaw_deg)]
     if yaws:
-        parts.append(f"yaw {min(yaws):.0f}° to {max(yaws):.0f}°")
+        parts.append(f"yaw {number(min(yaws), 0)}° to {number(max(yaws), 0)}°")
     seen = {name for item in usable for name in item_expressions(item)}
     parts.append(f"{len(seen)} of {len(EXPRESSIONS)} expressions")
     attention = sum(bool(item.warnings) for item in check.views)
@@ -95,10 +99,11 @@ def faces_line(check: CaptureCheck) -> str:
     return "; ".join(parts)
 
 
-def source_name(source: Path) -> str:
-    """The capture's folder or file; a folder that is only called "images" is known by the one around it."""
-    source = source.resolve()
-    return source.parent.name if source.name == "images" else source.name
+def capture_name(capture: Capture) -> str:
+    """The capture's folders and files; a folder that is only called "images" is known by the one around it."""
+    sources = [source.resolve() for source in (capture.source, *capture.further_sources)]
+    names = [source.parent.name if source.name == "images" else source.name for source in sources]
+    return ", ".join(names) if len(names) <= MAX_NAMES else f"{', '.join(names[: MAX_NAMES - 1])} and {len(names) - MAX_NAMES + 1} more"
 
 
 def item_expressions(item: ViewCheck) -> tuple[str, ...]:
@@ -115,7 +120,7 @@ def _map_pictures(check: CaptureCheck, thumbnails: dict[str, np.ndarray | None])
 
 
 def _header(canvas: Canvas, check: CaptureCheck) -> None:
-    canvas.text(MARGIN, 92, shortened(f"Capture check: {source_name(check.capture.source)}", 46, WIDTH - 2 * MARGIN), 46, heavy=True)
+    canvas.text(MARGIN, 92, shortened(f"Capture check: {capture_name(check.capture)}", 46, WIDTH - 2 * MARGIN), 46, heavy=True)
     canvas.text(MARGIN, 134, summary_line(check), 25, SOFT)
     canvas.text(MAP.x, 196, "Where the pictures see the head from. Amber: where one more would add most.", 22, SOFT)
 
@@ -124,9 +129,9 @@ def _next(canvas: Canvas, check: CaptureCheck) -> None:
     x, y, width = MAP.x + MAP.width + 44, 196.0, WIDTH - MARGIN - MAP.x - MAP.width - 44
     canvas.text(x, y, "Take next", 30, heavy=True)
     y += 22
-    for number, photo in enumerate(check.next_photos, 1):
+    for order, photo in enumerate(check.next_photos, 1):
         wish, reason = photo.text.split(". ", 1)
-        number_ring(canvas, x + 25, y + 34, str(number), radius=24)
+        number_ring(canvas, x + 25, y + 34, str(order), radius=24)
         line = canvas.paragraph(x + 66, y + 32, f"{wish}.", 23, width - 66, INK, heavy=True)
         line = canvas.paragraph(x + 66, line + 3, reason, 20, width - 66, SOFT)
         canvas.text(x + 66, line + 3, f"Expected error {100 * photo.gain:.0f} % less", 20, ACCENT)
@@ -167,7 +172,7 @@ def _expression_cell(canvas: Canvas, x: float, y: float, name: str, count: int, 
         canvas.card(x, y, STRIP_SIDE, STRIP_SIDE, fill=PAGE)
         canvas.dashed_ring(*middle, 44, RULE)
     canvas.text(x + 2, y + STRIP_SIDE + 30, name, 22, INK if count else SOFT)
-    words = "not seen" if count == 0 else "1 picture" if count == 1 else f"{count} pictures"
+    words = "not seen" if count == 0 else how_many(count, "picture")
     canvas.text(x + 2, y + STRIP_SIDE + 56, words, 19, WARN if count == 0 else SOFT)
 
 

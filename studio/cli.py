@@ -13,6 +13,7 @@ from assets.errors import InputError, ReconError
 from assets.licences import refuse_non_commercial
 from studio.commands import COMMANDS, RESUMING, Assets, Command
 from studio.commands import Doctor as Doctor
+from studio.commands.optional_arguments import registry_without_none
 from studio.console import Reporter, print_error
 
 DESCRIPTION = (
@@ -74,7 +75,8 @@ def going_on(command: object) -> str:
 def parse(arguments: Sequence[str]) -> Command | Assets:
     """The command with its settings; wrong arguments exit with code 2 and a message of tyro's."""
     options = {command.__name__.lower(): command for command in COMMANDS}
-    return tyro.extras.subcommand_cli_from_dict(options, args=with_commercial_last(arguments), prog="recon", description=DESCRIPTION)
+    with registry_without_none():
+        return tyro.extras.subcommand_cli_from_dict(options, args=with_commercial_last(arguments), prog="recon", description=DESCRIPTION)
 
 
 def with_commercial_last(arguments: Sequence[str]) -> list[str]:

@@ -13,6 +13,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal
 
+from assets.cores import num_cores
+from assets.counting import how_many
 from assets.system_libraries import SYSTEM_LIBRARIES
 
 State = Literal["ok", "missing", "broken", "info"]
@@ -97,12 +99,11 @@ def machine_findings() -> list[Finding]:
     memory = psutil.virtual_memory()
     supported = (3, 11) <= sys.version_info[:2] < (3, 13)
     python = Finding("python", "ok" if supported else "broken", f"{platform.python_version()} at {sys.executable}", "3.11 or 3.12", True)
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return [
         python,
         Finding("recon", "info", f"{own_version()} in {Path(__file__).resolve().parent.parent}"),
         Finding("platform", "info", platform.platform()),
-        Finding("cpu", "info", f"{usable} usable of {os.cpu_count()} ({platform.machine()})"),
+        Finding("cpu", "info", f"{num_cores()} usable of {os.cpu_count()} ({platform.machine()})"),
         Finding("memory", "info", f"{memory.total / 2**30:.1f} GiB, {memory.available / 2**30:.1f} GiB free"),
     ]
 
@@ -247,7 +248,9 @@ def cache_finding() -> Finding:
 
     folder = cache_dir()
     files = [path for path in folder.rglob("*") if path.is_file()] if folder.is_dir() else []
-    return Finding("cache", "info", f"{folder}: {len(files)} files, {sum(path.stat().st_size for path in files) / 2**20:.0f} MiB")
+    return Finding(
+        "cache", "info", f"{folder}: {how_many(len(files), 'file')}, {sum(path.stat().st_size for path in files) / 2**20:.0f} MiB"
+    )
 
 
 def main_path_works(findings: list[Finding]) -> bool:

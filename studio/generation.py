@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from assets.counting import how_many
 from assets.licences import LicencedPart
 from studio.artifacts import read_object, write_json
 from studio.licences import generate_parts, recorded_parts
@@ -32,7 +33,7 @@ def generate_frames(job: Job, staging: Staging) -> str:
     parts = [dataclasses.replace(part, name=name_inside(job.out, part.name)) for part in parts]
     write_frames_record(folder, statement, relative_to(job.out, settings), staging, parts)
     width, height = bundles[0].size_px
-    return f"{len(bundles)} frames of {width}x{height}. {statement}"
+    return f"{how_many(len(bundles), 'frame')} of {width}x{height}. {statement}"
 
 
 def draw_frames(

@@ -6,14 +6,15 @@ import dataclasses
 import io
 import re
 from collections.abc import Callable, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from PIL import Image
 
 from assets.atomic import write_bytes
 from recon.avatar import Avatar, FittedView
 from recon.capture import Capture
-from studio.check_picture import source_name
+from recon.photo import IMAGE_SUFFIXES
+from studio.check_picture import capture_name
 from studio.contours import CONTOUR_SRGB
 from studio.report_pictures import MAX_SHOWN_VIEWS, crop_and_shrink, draw_overlay, face_box, read_photo_or_none
 from studio.report_text import number
@@ -42,7 +43,10 @@ class Overlay:
 def write_overlays(
     folder: Path, avatar: Avatar, capture: Capture, *, progress: Callable[[str, int, int], None] | None = None
 ) -> Sequence[Overlay]:
-    """Write FOLDER/overlays.html and FOLDER/overlays/*.jpg, one for each registered photo; returns what the page shows."""
+    """Write FOLDER/overlays.html and FOLDER/overlays/*.jpg, one for each registered photo; returns what the page shows.
+
+    Pictures of an earlier page that this one does not show are removed.
+    """
     overlays = []
     registered = [view for view in avatar.views if view.camera is not None][:MAX_SHOWN_VIEWS]
     for index, view in enumerate(registered):
@@ -50,7 +54,8 @@ def write_overlays(
         overlays += [found] if found is not None else []
         if progress is not None:
             progress("overlays at full size", index + 1, len(registered))
-    write_bytes(folder / "overlays.html", _page(source_name(capture.source), overlays).encode())
+    write_bytes(folder / "overlays.html", _page(capture_name(capture), overlays).encode())
+    _remove_others(folder / "overlays", {overlay.file for overlay in overlays})
     return overlays
 
 
@@ -67,10 +72,24 @@ def _write_one(folder: Path, index: int, avatar: Avatar, capture: Capture, view:
     photo, camera = crop_and_shrink(image, view.camera, box, MAX_SIDE_PX)
     buffer = io.BytesIO()
     Image.fromarray(draw_overlay(photo, avatar, view, camera)).save(buffer, "JPEG", quality=QUALITY, optimize=True)
-    file = f"overlays/{index:03d}_{re.sub(r'[^A-Za-z0-9._-]+', '_', view.name)}.jpg"
+    file = overlay_file(index, view.name)
     (folder / "overlays").mkdir(exist_ok=True)
     write_bytes(folder / file, buffer.getvalue())
     return Overlay(file, photo.shape[1], photo.shape[0], view.name, status_line(view))
+
+
+def overlay_file(index: int, name: str) -> str:
+    """Path of a picture relative to the page: its place and its name, without a photo's own suffix."""
+    known = PurePosixPath(name)
+    bare = str(known.with_suffix("")) if known.suffix.lower() in IMAGE_SUFFIXES else name
+    return f"overlays/{index:03d}_{re.sub(r'[^A-Za-z0-9._-]+', '_', bare)}.jpg"
+
+
+def _remove_others(folder: Path, kept: set[str]) -> None:
+    """Remove pictures that an earlier page left; files of other names are not ours."""
+    for path in sorted(folder.glob("[0-9][0-9][0-9]_*.jpg")):
+        if f"{folder.name}/{path.name}" not in kept:
+            path.unlink()
 
 
 def status_line(view: FittedView) -> str:

@@ -12,13 +12,13 @@ import numpy as np
 
 from assets.atomic import write_bytes
 from recon.avatar import Avatar, FittedView
-from recon.capture import Capture
+from recon.capture import USABLE_STATUSES, Capture
 from render.sweep import Frame, Sweep
 from studio import report_text
 from studio.artifacts import plain, read_json, read_stamp
 from studio.capture_file import read_capture
 from studio.charts import expression_charts, line_chart
-from studio.check_picture import source_name
+from studio.check_picture import capture_name
 from studio.doctor import own_version, package_versions
 from studio.heat import draw_heat_map
 from studio.overlays import legend, write_overlays
@@ -105,7 +105,7 @@ def write_report(
     overlays = write_overlays(path.parent, avatar, capture, progress=progress)
     page = render_page(
         TEMPLATE,
-        title=source_name(capture.source),
+        title=capture_name(capture),
         lead=report_text.lead(capture, avatar),
         facts=[Line(*fact) for fact in report_text.facts(avatar, evaluation)],
         notes=list(dict.fromkeys((*capture.notes, *avatar.notes))),
@@ -176,7 +176,7 @@ def _view_row(view: FittedView, pictures: Sequence[Picture]) -> ViewRow:
 
 def hero_pictures(out: Path, avatar: Avatar, capture: Capture, sweep: Sweep | None, *, with_frames: bool) -> list[Picture]:
     """One picture of each kind: the photo nearest to the front, the mesh over it, and a frame of the sweep through the stages."""
-    usable = [view for view in avatar.views if view.camera is not None and view.status in ("ok", "several_faces")]
+    usable = [view for view in avatar.views if view.camera is not None and view.status in USABLE_STATUSES]
     pictures: list[Picture] = []
     if usable:
         front = min(usable, key=lambda view: abs(view.yaw_deg) if np.isfinite(view.yaw_deg) else 180)

@@ -14,7 +14,7 @@ from PIL import Image
 
 from assets.errors import ReconError
 from recon.avatar import Avatar, FittedView
-from recon.capture import Capture, View
+from recon.capture import UNREAD_STATUSES, Capture, View
 from render.camera import Camera
 from studio.contours import draw_contours, head_contours
 from studio.wireframe import draw_wireframe
@@ -87,7 +87,7 @@ def read_photo_or_none(view: View | None) -> np.ndarray | None:
     """(H, W, 3) uint8 RGB, None where the file has gone or cannot be decoded: the report goes on without it."""
     import recon
 
-    if view is None or view.status in ("unreadable", "not_an_image", "too_large"):
+    if view is None or view.status in UNREAD_STATUSES:
         return None
     try:
         return recon.read_view(view)

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from assets.counting import how_many
 from recon.avatar import Avatar
 from recon.capture import Capture
 from recon.scale import scale_words
@@ -54,7 +55,7 @@ def lead(capture: Capture, avatar: Avatar) -> str:
     if capture.is_mixed:
         known = sum(view.camera is not None for view in capture.views)
         rig = f"in one solve: {known} of a calibrated rig, the others without known cameras"
-    return f"Head avatar of one person, fitted to {registered} of {len(capture.views)} pictures {rig}."
+    return f"Head avatar of one person, fitted to {registered} of {how_many(len(capture.views), 'picture')} {rig}."
 
 
 def facts(avatar: Avatar, evaluation: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

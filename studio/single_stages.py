@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from assets.counting import how_many
 from assets.errors import ArtifactError
 from studio.artifacts import hash_of_record, open_out_folder, read_json, sha256_of, stamp_path, write_json
 from studio.console import Reporter
@@ -43,7 +44,7 @@ def sweep(avatar_path: Path, out: Path, settings: SweepSettings, reporter: Repor
     made = make_sweep(find_avatar(avatar_path), settings)
     open_out_folder(out.parent)
     render.save_sweep(out, made)
-    reporter.say(f"{out}: {len(made.frames)} frames")
+    reporter.say(f"{out}: {how_many(len(made.frames), 'frame')}")
 
 
 @contextlib.contextmanager
@@ -100,7 +101,7 @@ def generate_to(control_path: Path, out: Path, settings: GenerateSettings, repor
         draw_frames(bundles, settings, staging, staging.folder, prompts={}, progress=reporter.progress)
         parts = (*recorded_parts(folder / "control.json"), *generate_parts(settings))
         write_frames_record(staging.folder, statement_of(settings), settings, staging, parts)
-    reporter.say(f"{out}: {len(bundles)} frames. {statement_of(settings)}")
+    reporter.say(f"{out}: {how_many(len(bundles), 'frame')}. {statement_of(settings)}")
 
 
 def control_folder(path: Path) -> Path:

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from assets.counting import how_many
 from assets.errors import ArtifactError, RangeError
+from recon.capture import USABLE_STATUSES
 from recon.scale import scale_words
 from studio.artifacts import write_json
 from studio.capture_file import read_capture, write_capture
@@ -75,8 +77,8 @@ def run_capture(job: Job, staging: Staging) -> str:
     if job.source.resolve() == SAMPLE_FOLDER.resolve():
         capture = dataclasses.replace(capture, notes=(*capture.notes, SAMPLE_NOTE))
     write_capture(staging.folder / "capture.json", capture)
-    usable = sum(view.status in ("ok", "several_faces") for view in capture.views)
-    return f"{len(capture.views)} pictures found, {usable} readable, scale {capture.scale}"
+    usable = sum(view.status in USABLE_STATUSES for view in capture.views)
+    return f"{how_many(len(capture.views), 'picture')} found, {usable} readable, scale {capture.scale}"
 
 
 def run_fit(job: Job, staging: Staging) -> str:
@@ -99,7 +101,7 @@ def avatar_line(avatar: Avatar) -> str:
     residuals = [view.residual_px for view in registered if np.isfinite(view.residual_px)]
     residual = f", landmarks met within {np.median(residuals):.1f} px (median, after the shifts that all share)" if residuals else ""
     scale = scale_words(avatar.scale, avatar.scale_error, avatar.scale_source)
-    return f"{len(registered)} of {len(avatar.views)} views registered{residual}, scale {scale}"
+    return f"{len(registered)} of {how_many(len(avatar.views), 'view')} registered{residual}, scale {scale}"
 
 
 def run_sweep(job: Job, staging: Staging) -> str:
@@ -110,7 +112,7 @@ def run_sweep(job: Job, staging: Staging) -> str:
     sweep = make_sweep(recon.load_avatar(job.out / "avatar"), job.settings.sweep)
     render.save_sweep(staging.folder / "sweep.json", sweep)
     near, far = sweep.depth_range_m
-    return f"{len(sweep.frames)} frames, depth locked to {near:.3f}-{far:.3f} m"
+    return f"{how_many(len(sweep.frames), 'frame')}, depth locked to {near:.3f}-{far:.3f} m"
 
 
 def make_sweep(posable: Posable, settings: SweepSettings) -> Sweep:
@@ -171,7 +173,7 @@ def render_to(folder: Path, avatar: Avatar, sweep: Sweep, aovs: Sequence[AovName
 
     for buffers in counted(render_left(avatar, sweep, staging), "rendering frames", sweep, staging, progress):
         staging.frame_done(buffers.name, render.save_buffers(folder, buffers, aovs=tuple(aovs)))
-    return f"{len(sweep.frames)} frames, {', '.join(aovs)}"
+    return f"{how_many(len(sweep.frames), 'frame')}, {', '.join(aovs)}"
 
 
 def render_left(avatar: Avatar, sweep: Sweep, staging: Staging) -> Iterator[RenderBuffers]:
@@ -212,7 +214,7 @@ def control_to(folder: Path, avatar: Avatar, sweep: Sweep, settings: ControlStag
     names = [frame.name for frame in sweep.frames]
     parts = [head_licence(avatar.head)]
     write_json(folder / "control.json", {"kinds": settings.kinds, "width": width, "height": height, "frames": names, "licences": parts})
-    return f"{len(names)} frames of {width}x{height}, {', '.join(settings.kinds)}"
+    return f"{how_many(len(names), 'frame')} of {width}x{height}, {', '.join(settings.kinds)}"
 
 
 def control_size(sweep: Sweep, width: int | None, height: int | None) -> tuple[int, int]:
@@ -254,7 +256,7 @@ def run_evaluate(job: Job, staging: Staging) -> str:
     with_frames = not why_not_generate(job.settings)
     record = evaluate(job.out, job.source, job.settings.evaluate, with_frames=with_frames, progress=job.progress)
     write_json(staging.folder / "evaluation.json", record)
-    return f"{len(record.figures)} figures"
+    return how_many(len(record.figures), "figure")
 
 
 def run_report(job: Job, staging: Staging) -> str:

@@ -6,6 +6,7 @@ import dataclasses
 
 import numpy as np
 
+from assets.counting import how_many
 from assets.errors import ConventionError, InputError
 from recon.capture import View
 from recon.rig.records import Rig, RigCamera
@@ -29,28 +30,34 @@ def with_cameras(views: list[View], rig: Rig) -> tuple[list[View], list[str]]:
     ]
     if not any(view.camera is not None for view, _ in matched):
         lying = [view for view, entry in matched if entry is not None and _is_turned(view, entry)]
+        why = matched[0][0].reason or f"has no camera in {rig.path.name}"
         raise NoPictureError(
             expected=f"pictures named in {rig.path}, such as {rig.cameras[0].image}",
-            got=f"{len(views)} pictures, the first {views[0].name}: {matched[0][0].reason or f'has no camera in {rig.path.name}'}",
+            got=f"{how_many(len(views), 'picture')}, the first {views[0].name}: {why}",
             do=_TURNED if lying else "use the names of the pictures in the cameras file, at the size that was calibrated",
         )
     turned_notes = [TURNED_NOTE.format(rig.path.name)] if stored else []
     used = {entry.image for _, entry in matched if entry is not None}
     absent = [entry.image for entry in rig.cameras if entry.image not in used]
-    notes = [f"{len(absent)} cameras of {rig.path.name} have no picture here (such as {absent[0]})"] if absent else []
+    notes = [_absent_note(absent, rig.path.name)] if absent else []
     loose = [view for view, entry in matched if entry is None and view.status == "ok"]
     if loose:
-        notes.append(LOOSE_NOTE.format(len(loose), rig.path.name, loose[0].name))
+        notes.append(_loose_note([view.name for view in loose], rig.path.name))
     return [view for view, _ in matched], [*rig.notes, *notes, *turned_notes]
+
+
+def _absent_note(cameras: list[str], file: str) -> str:
+    return f"{how_many(len(cameras), 'camera')} of {file} {'has' if len(cameras) == 1 else 'have'} no picture here (such as {cameras[0]})"
+
+
+def _loose_note(pictures: list[str], file: str) -> str:
+    have = how_many(len(pictures), "picture has", "pictures have")
+    goes = "goes in as a loose one" if len(pictures) == 1 else "go in as loose ones"
+    return f"{have} no camera in {file} and {goes} (such as {pictures[0]}): pose, focal length and exposure of each are found in the solve."
 
 
 class NoPictureError(InputError):
     """A cameras file names none of the pictures."""
-
-
-LOOSE_NOTE = (
-    "{} pictures have no camera in {} and go in as loose ones (such as {}): pose, focal length and exposure of each are found in the solve."
-)
 
 
 _TURNED = (

@@ -26,6 +26,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 
+from assets.counting import how_many
 from assets.errors import InputError
 from recon.lens import LensModel
 from recon.rig.records import CameraUnit, Rig, RigCamera, Sizes, check_rigid, inverted, make_camera, pinhole, refuse, rigid
@@ -77,7 +78,7 @@ def read_metashape(path: Path, sizes: Sizes, root: ElementTree.Element) -> Rig:
         where = f"{path}, camera {label}"
         used.append(components.get(camera.get("component_id")) or of_chunk)
         cameras.append(_read_camera(where, camera, _sensor(where, sensors.get(camera.get("sensor_id"))), used[-1]))
-    notes = (f"{len(left_out)} cameras of {path.name} are not aligned or disabled (such as {left_out[0]})",) if left_out else ()
+    notes = (f"{how_many(len(left_out), 'camera')} of {path.name} not aligned, or disabled (such as {left_out[0]})",) if left_out else ()
     unit: CameraUnit = "m" if _is_in_metres(chunk) and all(similarity and similarity.has_scale for similarity in used) else ""
     return Rig(path, tuple(cameras), FORMAT, unit, notes=notes)
 

@@ -10,6 +10,7 @@ from typing import Literal, NoReturn
 
 import numpy as np
 
+from assets.counting import how_many
 from assets.errors import ConventionError, InputError, RangeError
 from recon.lens import LensModel, check_lens
 from recon.photo import IMAGE_SUFFIXES
@@ -219,7 +220,7 @@ def size_of(where: str, name: str, sizes: Sizes) -> tuple[int, int]:
     stems = {size for key, size in sizes.items() if Path(key).stem in (bare.name, bare.stem)}
     if len(stems) == 1:
         return stems.pop()
-    known = f"{len(sizes)} pictures known, such as {next(iter(sizes))}" if sizes else "no pictures known"
+    known = f"{how_many(len(sizes), 'picture')} known, such as {next(iter(sizes))}" if sizes else "no pictures known"
     return refuse(
         where,
         f"no picture {name} to take its size from ({known})",

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
+from assets.cores import num_cores
 from assets.drawn import drawn_triangles
 from recon.solve.chart import FaceChart
 from recon.solve.expression_prior import add_expression_prior, add_gentle_prior, with_rest
@@ -92,7 +92,7 @@ def unwrap_views(
         camera = state.camera_in_head(problem.views[v])
         return unwrap(chart, posed[v], normals, triangles, camera, pictures[v].blurred(stage.blur_px), stage.window_texels)
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(num_cores()) as pool:
         return dict(zip(views, pool.map(one, views), strict=True))
 
 
@@ -179,7 +179,7 @@ def find_matches(
     def one(pair: tuple[int, int]) -> FlowMatches | None:
         return match_pair(unwrapped[pair[0]], unwrapped[pair[1]], stride=stage.stride, max_matches=per_pair)
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(num_cores()) as pool:
         found = list(pool.map(one, pairs))
     return [
         Matches(a, b, grid.at(flow.rows, flow.columns), flow.px_a, flow.px_b, flow.weight, flow.share)
@@ -199,6 +199,8 @@ def solve_matches(
 ) -> tuple[HeadState, RoundReport]:
     """Gauss-Newton steps on one round's matches and outlines, with the landmark term of the given views."""
     mask = free_columns(state.layout, stage.free, {problem.views[v].instant for v in free_views})
+    # Landmarks of views that are held say nothing of the others' poses.
+    told = views if "shape" in stage.free else free_views
     instants, trusts = sorted({problem.views[v].instant for v in views}), _trusts(problem, state, stage, matches, views)
     triangles, lengths, equations = problem.deformable.head.triangles, [], NormalEquations(state.layout.size)
     belief = 1.0
@@ -227,7 +229,7 @@ def solve_matches(
             )
             for pair, (trust, shape) in zip(matches, trusts, strict=True)
         ]
-        add_landmarks(equations, problem, state, views, posed, weight=stage.landmark_weight, contour_weight=stage.contour_weight)
+        add_landmarks(equations, problem, state, told, posed, weight=stage.landmark_weight, contour_weight=stage.contour_weight)
         add_outlines(equations, problem, state, outlines, posed)
         belief = evidence(float(np.median(np.concatenate(lengths))))
         state = state.moved(equations.solve(mask, damping=DENSE_DAMPING))
@@ -279,7 +281,7 @@ def run_dense_stage(
             return state, report
         if skin is not None:
             outlines = sample_outlines(problem, find_outlines(problem, state, pictures, views), skin)
-            matches = dataclasses.replace(skin, agreement=agreement_of(problem, state, matches)).trusted(matches)
+            matches = dataclasses.replace(skin, agreement=agreement_of(problem, state, matches)).trusted(matches, pictures)
         believing = problem.doubting_focals() if done < stage.doubting_rounds else problem
         state, report = solve_matches(believing, state, stage, matches, views, views, outlines)
         if progress is not None:

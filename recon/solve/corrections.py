@@ -65,8 +65,10 @@ class CorrectionRows:
     """(N,) in [0, 1]."""
 
 
-def finish(solution: Solution, prepared: Prepared, progress: Progress | None = None) -> Solution:
-    """The last stage: corrections of lively instants, then the spread of the surface, from one round of matching."""
+def finish(solution: Solution, prepared: Prepared, progress: Progress | None = None, *, correct: bool = True) -> Solution:
+    """The last stage: corrections of lively instants if wanted, then the spread of the surface, from one round of matching."""
+    if not correct:
+        return with_uncertainty(solution, prepared, matches=all_matches(solution, prepared), progress=progress)
     matches: list[Matches] = []
     solution = correct_instants(solution, prepared, MIDDLE, progress, keep=matches)
     lively = set(lively_instants(solution.problem, solution.state, solution.registered))

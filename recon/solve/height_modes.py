@@ -26,36 +26,38 @@ class HeightColumns:
     """Derivatives of N heights, and of every eighth texel's sliding, by what `solve_modes` may move."""
 
     along: np.ndarray
-    """(N, M + 7): modes, log scale, turn about the middle of the texels, shift."""
+    """(N, M + 7): modes, log scale, turn about the centre, shift."""
     across: np.ndarray
     """(2 K, M): sliding in the skin's plane."""
     centre: np.ndarray
-    """(3,) middle of the texels, head frame."""
+    """(3,) what the head turns about, head frame: the middle of the texels unless another was given."""
 
 
-def height_columns(problem: Problem, state: HeadState, rows: SurfaceRows) -> HeightColumns:
-    """Linearise the heights."""
+def height_columns(problem: Problem, state: HeadState, rows: SurfaceRows, centre: np.ndarray | None = None) -> HeightColumns:
+    """Linearise the heights, turns being about a centre (3,)."""
     deformable, neutral, normal = problem.deformable, problem.neutral(state), rows.d_point[:, 0]
     samples = sample_surface(rows.corners, rows.barycentric, deformable.modes, deformable.shapes[:0])
     moves = np.float32(np.exp(state.log_scale)) * samples.modes
     points = samples.points(neutral)
-    centre = points.mean(0)
+    about = points.mean(0) if centre is None else centre
     size = (problem.rest(samples, state) * normal).sum(1, keepdims=True)
-    along = np.concatenate([np.einsum("nc,ncm->nm", normal, moves), size, np.cross(points - centre, normal), normal], 1)
+    along = np.concatenate([np.einsum("nc,ncm->nm", normal, moves), size, np.cross(points - about, normal), normal], 1)
     across = [np.einsum("nc,ncm->nm", tangent[::8], moves[::8]) for tangent in np.moveaxis(tangents(normal), 2, 0)]
-    return HeightColumns(along, np.concatenate(across), centre)
+    return HeightColumns(along, np.concatenate(across), about)
 
 
-def solve_modes(problem: Problem, state: HeadState, swept: Swept, *, stride: int) -> HeadState:
+def solve_modes(problem: Problem, state: HeadState, swept: Swept, *, stride: int, silent: SurfaceRows | None = None) -> HeadState:
     """The state whose modes, scale and common pose follow the heights, skin sliding little; expressions and offsets are held.
 
-    A rigid motion of the head under all cameras may hide in the heights: it is solved for and given to all poses.
+    A rigid motion of the head under all cameras may hide in the heights: it is solved for and given to all poses. `silent` are rows
+    at every (2 stride)-th texel that say where the skin was believed to lie before (`Swept.silent_rows`).
     """
     rows = swept.rows(swept.found.heights, stride).counted()
     if len(rows.weight) < MIN_TEXELS:
         return state
-    rows = rows.taken(np.arange(0, len(rows.weight), max(1, len(rows.weight) // MAX_TEXELS)))
+    rows = rows.taken(np.arange(0, len(rows.weight), -(-len(rows.weight) // MAX_TEXELS)))
     columns = height_columns(problem, state, rows)
+    held = None if silent is None else height_columns(problem, state, silent, columns.centre).along
     # Texels under one patch share their noise, so together they count as one.
     share = stride**2 / swept.level.window_texels**2
     confidence = np.minimum(rows.weight, np.median(rows.weight))
@@ -71,6 +73,10 @@ def solve_modes(problem: Problem, state: HeadState, swept: Swept, *, stride: int
             weight = confidence * cauchy_weight(residual, max(rows.robust, 2.0 * noise))
         equations = _height_priors(problem, state, step)
         equations.add_rows("heights", np.arange(len(step)), columns.along, residual, weight / noise**2)
+        if silent is not None and held is not None:
+            left = silent.residual[:, 0] - held @ step
+            believed = 4 * share * silent.weight * cauchy_weight(left, silent.robust) / silent.noise**2
+            equations.add_rows("silent", np.arange(len(step)), held, left, believed)
         moved = columns.across @ step[:-7]
         equations.add_rows("sliding", np.arange(len(step) - 7), columns.across, -moved, np.full(len(moved), 8 * share / SLIDING_SD_M**2))
         step = step + equations.solve(np.ones(len(step), bool), damping=1e-9)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
+from assets.cores import num_cores
 from assets.head_model import REGIONS
 from recon.solve.normal_equations import NormalEquations, cauchy_weight
 from recon.solve.pictures import WorkingPicture
@@ -21,10 +21,6 @@ from recon.solve.unlike_skin import MAX_DISTANCE_OUTSIDE, SkinMap, skin_likeness
 NOISE_PX = 5.0
 """Standard deviation of MAX_SPAN spacings of outline: its points share their error, which is that of the edge of hair and brows."""
 ROBUST_PX = 4.0
-HAIR_M = 0.006
-"""What is not skin by colour and lies so far outside of where the head model has the skull counts a third ..."""
-HAIR_CUT = 1.5
-"""... and from this many times as far on for nothing: it is hair."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -48,7 +44,7 @@ def find_outlines(problem: Problem, state: HeadState, pictures: Sequence[Working
     def one(v: int) -> Outline | None:
         return find_outline(head, posed[v], state.camera_in_head(problem.views[v]), pictures[v], v)
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(num_cores()) as pool:
         return [outline for outline in pool.map(one, views) if outline is not None]
 
 
@@ -67,31 +63,14 @@ def sample_outlines(problem: Problem, outlines: Sequence[Outline], skin: SkinMap
         likeness = likeness * skin_at(skin, rim.corners[known], rim.barycentric[known])
         samples = sample_surface(rim.corners[known], rim.barycentric[known], deformable.modes, deformable.shapes)
         # The edge of hair tells neither the skull nor the pose: a head moves until its skull fills its hair.
-        weight = edges.weight[known] * rim.span[known] / MAX_SPAN * likeness * beardless(skin, rim.corners[known], rim.barycentric[known])
+        weight = edges.weight[known] * rim.span[known] / MAX_SPAN * likeness
         found.append(OutlineSamples(outline.view, samples, outline.edge_px[known], rim.normal_px[known], weight))
     return found
-
-
-def head_or_hair(outside_m: np.ndarray, likeness: np.ndarray, hair_m: float = HAIR_M) -> np.ndarray:
-    """(N,) in [0, 1]: 1 where the colour is skin's (likeness 1) or the evidence lies inside of the head model; less the further outside.
-
-    Cropped hair and a painted skull are near where the model has the skull, a head of hair is centimetres outside of it: a weight
-    that ends (Beaton and Tukey, 1974) keeps such hair from pulling at all, however much of it there is, and shape falls back to the
-    prior. Nothing grows inwards: a picture that shows the wall where the model has the skull is right whatever the colour beside it.
-    """
-    thin = np.square(1.0 - np.square(np.clip(outside_m / (HAIR_CUT * hair_m), 0.0, 1.0)))
-    return likeness + (1.0 - likeness) * thin
 
 
 def skin_at(skin: SkinMap, corners: np.ndarray, barycentric: np.ndarray) -> np.ndarray:
     """(N,) in [0, 1]: how like skin surface points look in all the views that show them; one edge in one view may gleam."""
     return np.clip((skin.trust_within(MAX_DISTANCE_OUTSIDE)[corners] * barycentric).sum(1), 0.0, 1.0)
-
-
-def beardless(skin: SkinMap, corners: np.ndarray, barycentric: np.ndarray) -> np.ndarray:
-    """(N,) in [0, 1]: 0 where what does not look like skin lies in a region outside of what the skin around it lets expect."""
-    outside = np.clip((skin.outside[corners] * barycentric).sum(1), 0.0, 1.0)
-    return 1.0 - (1.0 - skin_at(skin, corners, barycentric)) * outside
 
 
 def add_outlines(

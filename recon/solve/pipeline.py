@@ -8,6 +8,7 @@ from typing import Literal
 
 import numpy as np
 
+from assets.counting import how_many
 from assets.errors import DegenerateGeometryError
 from recon.solve.bundle import (
     Progress,
@@ -36,11 +37,23 @@ from recon.solve.refine import (
 )
 from recon.solve.rejection import BAD_CAPTURE_SHARE, misfitting_views
 from recon.solve.solution import Solution
-from recon.solve.stages import FAST, FULL, LANDMARKS, MIDDLE, MIN_FREE_FORM_SPAN_DEG, NUM_STAGES_BEFORE_SWEEP, DenseStage, tempered
+from recon.solve.stages import (
+    FAST,
+    FAST_SURROUND,
+    FULL,
+    LANDMARKS,
+    MIDDLE,
+    MIN_FREE_FORM_SPAN_DEG,
+    RIG,
+    SURROUND,
+    DenseStage,
+    SurroundStage,
+    tempered,
+)
 from recon.solve.start import Start, empty_state, start_loose, start_rig
 from recon.solve.state import HeadState
 from recon.solve.strangers import find_strangers
-from recon.solve.surround import SurroundStage, fit_surround
+from recon.solve.surround import fit_surround
 from recon.solve.sweep import SweepLevel
 from recon.solve.unlike_skin import map_skin
 
@@ -67,10 +80,9 @@ def solve(
     solution = step(checkpoints, "landmarks", lambda: _landmarks_only(prepared, progress))
     if not use_dense or len(solution.registered) < 2:
         return solution
-    stages = FULL if preset == "full" else FAST
     # The sweep settles a rig's shape; the cameras of loose pictures beside it still need the finer flow.
-    if is_sweepable(prepared) and len(prepared.calibrated) == len(prepared.views):
-        stages = stages[:NUM_STAGES_BEFORE_SWEEP]
+    is_swept = is_sweepable(prepared) and len(prepared.calibrated) == len(prepared.views)
+    stages = RIG if is_swept else FULL if preset == "full" else FAST
     for number, stage in enumerate(stages):
         solution = step(checkpoints, stage.name, partial(_dense, solution, prepared, stage, progress))
         if number == 0:
@@ -86,10 +98,10 @@ def solve(
     solution = step(checkpoints, "sweep", partial(refine_modes, solution, prepared, progress, levels=modes))
     if not free_form:
         return solution
-    around = SurroundStage() if preset == "full" else SurroundStage(rounds=1)
+    around = SURROUND if preset == "full" else FAST_SURROUND
     solution = step(checkpoints, "surround", partial(_surround, solution, prepared, around, progress))
     solution = step(checkpoints, "free-form", partial(_free_form, solution, prepared, tempered(stages[-1], span_deg), offsets, progress))
-    return step(checkpoints, "expressions", partial(finish, solution, prepared, progress))
+    return step(checkpoints, "expressions", partial(finish, solution, prepared, progress, correct=preset == "full"))
 
 
 def _landmarks_only(prepared: Prepared, progress: Progress | None) -> Solution:
@@ -184,7 +196,8 @@ def _without_strangers(solution: Solution, prepared: Prepared, coarse: DenseStag
         stage=MIDDLE,
     )
     if progress is not None:
-        progress("one person in all pictures" if not found.strangers else f"another person in {len(found.strangers)} pictures", 1, 1)
+        others = f"another person in {how_many(len(found.strangers), 'picture')}"
+        progress(others if found.strangers else "one person in all pictures", 1, 1)
     solution = dataclasses.replace(solution, notes=(*solution.notes, *([found.note] if found.note else [])))
     if not found.strangers:
         return solution

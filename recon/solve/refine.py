@@ -12,6 +12,7 @@ from recon.solve.bundle import Progress, StrideSamples, find_matches, solve_matc
 from recon.solve.chart import make_chart
 from recon.solve.freeform import FreeFormStage, solve_offsets
 from recon.solve.height_modes import solve_modes
+from recon.solve.pictures import WorkingPicture
 from recon.solve.problem import Matches, Problem
 from recon.solve.smoothness import choose_width_m
 from recon.solve.stages import DenseStage
@@ -44,12 +45,21 @@ def refine_modes(
     problem, state = solution.problem, solution.state
     swept_at = swept_views(solution, prepared)
     for done, level in enumerate(levels if swept_at else ()):
+        stride = 2 if level.texel_mm > 1 else 3
         chart = make_chart(problem.deformable.head, level.texel_mm)
         swept = sweep_calm(problem, state, prepared.pictures, swept_at, chart, level, solution.skin)
-        state = solve_modes(problem, state, swept, stride=2 if level.texel_mm > 1 else 3)
+        present, before = problem.posed(state)[swept_at[0]], problem.posed(solution.state)[swept_at[0]]
+        before = _in_head_of(state, solution.state, problem.views[swept_at[0]].instant, before)
+        state = solve_modes(problem, state, swept, stride=stride, silent=swept.silent_rows(before, present, 2 * stride))
         if progress is not None:
             progress(f"sweep: {100 * swept.found.heights.known.mean():.0f} % of the skin, {swept.median_mm:.2f} mm", done + 1, len(levels))
     return dataclasses.replace(solution, state=state)
+
+
+def _in_head_of(state: HeadState, other: HeadState, instant: int, points: np.ndarray) -> np.ndarray:
+    """Points (V, 3) of another state's head frame at an instant in this state's."""
+    T_head_other = np.linalg.inv(state.T_world_head(instant)) @ other.T_world_head(instant)
+    return points @ T_head_other[:3, :3].T + T_head_other[:3, 3]
 
 
 def refine_free_form(
@@ -75,7 +85,7 @@ def refine_free_form(
     width: float | None = None
 
     def match_again(problem: Problem, state: HeadState) -> list[Matches]:
-        return _trusted(find_matches(problem, state, chart, grid, stage, pictures, views), solution)
+        return _trusted(find_matches(problem, state, chart, grid, stage, pictures, views), solution, pictures)
 
     for done, level in enumerate(levels):
         matches: list[Matches] = []
@@ -83,7 +93,7 @@ def refine_free_form(
             swept = sweep_calm(problem, state, pictures, swept_at, make_chart(head, level.texel_mm), level, solution.skin)
             parts = [[swept.rows(heights, 2)] for heights in (swept.found.heights, swept.found.kept, swept.found.held_out)]
         else:
-            matches = _trusted(first, solution) if done == 0 else match_again(problem, state)
+            matches = _trusted(first, solution, pictures) if done == 0 else match_again(problem, state)
             parts = [_match_rows(problem, state, chosen, stage) for chosen in (matches, *split_pairs(matches))]
         if swept_at or done == 0:
             finest_m = level.patch_m / PATCHES_A_WIDTH if swept_at else 0.0
@@ -98,7 +108,7 @@ def refine_free_form(
             return solution
         if swept_at and settled and done == len(levels) - 1:
             # The offsets of a swept head are a fraction of a texel, over which the matches of the head before them hold.
-            matches = _trusted(first, solution)
+            matches = _trusted(first, solution, pictures)
         if matches and settled:
             state, _ = solve_matches(problem, state, hold_shape, matches, views, settled)
         if progress is not None:
@@ -124,8 +134,8 @@ def _match_rows(problem: Problem, state: HeadState, matches: list[Matches], stag
     return [match_surface_rows(problem, state, matches, noise_px=stage.robust_px, robust_px=stage.robust_px)]
 
 
-def _trusted(matches: list[Matches], solution: Solution) -> list[Matches]:
-    return matches if solution.skin is None else solution.skin.trusted(matches)
+def _trusted(matches: list[Matches], solution: Solution, pictures: Sequence[WorkingPicture]) -> list[Matches]:
+    return matches if solution.skin is None else solution.skin.trusted(matches, pictures)
 
 
 def is_sweepable(prepared: Prepared) -> bool:

@@ -30,7 +30,6 @@ class Registration:
     T_cam_head: np.ndarray
     """(4, 4)."""
     num_matches: int
-    num_inliers: int
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -141,4 +140,4 @@ def _pose(
         return None
     T_cam_head = np.eye(4)
     T_cam_head[:3, :3], T_cam_head[:3, 3] = cv2.Rodrigues(rotation)[0], translation[:, 0]
-    return Registration(T_cam_head, len(points), len(inliers))
+    return Registration(T_cam_head, len(points))

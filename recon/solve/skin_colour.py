@@ -103,14 +103,18 @@ class SeenColours:
     """(V, 3) float32 sRGB levels, undefined where the cosine is 0."""
 
 
+def smoothed_colour(picture: WorkingPicture) -> np.ndarray:
+    """(H, W, 3) sRGB levels smoothed over about two pixels; a grey picture's three times over."""
+    return cv2.GaussianBlur(picture.colour if picture.colour is not None else np.repeat(picture.grey[..., None], 3, 2), (0, 0), 1.5)
+
+
 def seen_colours(problem: Problem, state: HeadState, picture: WorkingPicture, index: int, vertices: np.ndarray) -> SeenColours:
     """Colours of a view at its posed vertices (V, 3), smoothed over about two pixels."""
     head, camera = problem.deformable.head, state.camera_in_head(problem.views[index])
     triangles = drawn_triangles(head)
     cosine = visible_cosine(RayScene(vertices, triangles), vertices, vertex_normals(vertices, triangles), camera)
     px, _ = camera.project(vertices.astype(np.float64))
-    shown = picture.colour if picture.colour is not None else np.repeat(picture.grey[..., None], 3, 2)
-    inside = ((px > 0) & (px < [shown.shape[1], shown.shape[0]])).all(1)
-    smooth = cv2.GaussianBlur(shown, (0, 0), 1.5)
+    smooth = smoothed_colour(picture)
+    inside = ((px > 0) & (px < [smooth.shape[1], smooth.shape[0]])).all(1)
     read = cv2.remap(smooth, (px[:, :1] - 0.5).astype(np.float32), (px[:, 1:] - 0.5).astype(np.float32), cv2.INTER_LINEAR)[:, 0]
     return SeenColours(cosine * inside, read.astype(np.float32))

@@ -60,19 +60,49 @@ class DenseStage:
     """
 
 
-LANDMARKS: tuple[LandmarkStage, ...] = (LandmarkStage("landmarks", POSE_AND_SHAPE, steps=12),)
+@dataclasses.dataclass(frozen=True)
+class SurroundStage:
+    """Scalp, neck and underside of the chin from their own matches and from silhouettes (recon/solve/surround.py)."""
+
+    texel_mm: float = 1.4
+    """Size of the charts' texels: half as fine as the face's, since these parts are smooth."""
+    stride: int = 4
+    blur_px: float = 0.8
+    window_texels: float = 9.0
+    matches_a_pair: int = 150
+    """Of one pair of views in one chart."""
+    rounds: int = 2
+    """Match and look for edges anew this often."""
+    steps: int = 3
+    match_noise_px: float = 2.0
+    """Standard deviation of a match, which stands for its neighbours' common error too."""
+    match_robust_px: float = 1.5
+    outline_noise_px: float = 2.0
+    """Standard deviation of 5 mm of outline, likewise."""
+    outline_robust_px: float = 4.0
+    neck_trust: float = 0.3
+    """Factor on matches of the neck between two instants: it bends where the head turns on it."""
+    hair_m: float = 0.006
+    """What is not skin by colour and lies so far outside of where the head model has the skull counts a third, half as far again nothing:
+    it is hair."""
+
+
+SURROUND = SurroundStage()
+LANDMARKS: tuple[LandmarkStage, ...] = (LandmarkStage("landmarks", POSE_AND_SHAPE, steps=8),)
 
 COARSE = DenseStage("coarse flow", POSE_AND_SHAPE, 1.6, 2.0, 7.0, 2, 5, 2, 1200, 0.05, 3.0, 0.3, sparse_expressions=False)
 MIDDLE = DenseStage("middle flow", EVERYTHING, 1.0, 1.0, 9.0, 3, 4, 2, 1200, 0.13, 2.0, 0.05, doubting_rounds=3)
 FINE = DenseStage("fine flow", EVERYTHING, 0.7, 0.5, 12.0, 4, 3, 2, 1500, 0.25, 0.7, 0.05, contour_weight=0.5)
 
 FULL: tuple[DenseStage, ...] = (COARSE, MIDDLE, FINE)
-NUM_STAGES_BEFORE_SWEEP = 2
-"""Of these, where calibrated cameras allow the sweep, which is finer than the last one and takes a third of its time."""
+FAST_SURROUND = dataclasses.replace(SURROUND, rounds=1)
 FAST: tuple[DenseStage, ...] = (
     dataclasses.replace(COARSE, rounds=3, max_matches=600),
-    dataclasses.replace(MIDDLE, rounds=3, max_matches=800, doubting_rounds=2),
+    dataclasses.replace(MIDDLE, rounds=2, max_matches=800, doubting_rounds=1),
 )
+RIG = FAST
+"""Of both presets, where calibrated cameras allow the sweep, which is finer than the fine flow and takes a third of its time: it starts as
+well from fewer rounds, since there are no focal lengths to find."""
 
 
 # From this span of viewing directions on, matches determine depth as well as they ever will.

@@ -9,13 +9,13 @@ images do shows somebody else.
 from __future__ import annotations
 
 import dataclasses
-import os
 from concurrent.futures import ThreadPoolExecutor
 
 import cv2
 import numpy as np
 from scipy.spatial import KDTree
 
+from assets.cores import num_cores
 from recon.solve.bundle import unwrap_views
 from recon.solve.chart import FaceChart, make_chart
 from recon.solve.flow import match_pair, viewing_angles_deg
@@ -177,7 +177,7 @@ def compare_views(first: dict[int, Unwrapped], second: dict[int, Unwrapped], pai
     def one(pair: tuple[int, int]) -> float | None:
         return _share(first[pair[0]], second[pair[1]])
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(num_cores()) as pool:
         shares = list(pool.map(one, pairs))
     return [Comparison(a, b, share) for (a, b), share in zip(pairs, shares, strict=True) if share is not None]
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from scipy.spatial import KDTree
 
+from assets.cores import num_cores
 from assets.drawn import drawn_triangles
 from assets.head_model import PARTS, REGIONS, HeadModel
 from recon.solve.bundle import StrideSamples, choose_pairs
@@ -17,14 +17,14 @@ from recon.solve.chart import CUT_M, surround_charts
 from recon.solve.deformable import spread_points
 from recon.solve.flow import match_pair
 from recon.solve.normal_equations import NormalEquations, cauchy_weight
-from recon.solve.outlines import beardless, find_outlines, head_or_hair, skin_at
+from recon.solve.outlines import find_outlines
 from recon.solve.pictures import WorkingPicture
 from recon.solve.problem import Matches, Problem
-from recon.solve.residuals import project
-from recon.solve.silhouette import MAX_SPAN, Outline, outline_rows
+from recon.solve.stages import SURROUND, SurroundStage
 from recon.solve.state import HeadState
-from recon.solve.surface_rows import SurfaceRows, match_surface_rows
-from recon.solve.unlike_skin import MAX_DISTANCE_OUTSIDE, SkinMap, skin_likeness
+from recon.solve.surface_rows import SurfaceRows
+from recon.solve.surround_evidence import match_evidence, outline_evidence
+from recon.solve.unlike_skin import SkinMap
 from recon.solve.unwrap import Unwrapped, unwrap
 from render import RayScene, vertex_normals
 
@@ -39,39 +39,13 @@ NUM_NEIGHBOURS, BENDING_SD = 6, 0.3
 FADE_M = 0.012
 
 
-@dataclasses.dataclass(frozen=True)
-class SurroundStage:
-    """What the surround is fitted with."""
-
-    texel_mm: float = 1.4
-    """Size of the charts' texels: half as fine as the face's, since these parts are smooth."""
-    stride: int = 4
-    blur_px: float = 0.8
-    window_texels: float = 9.0
-    matches_a_pair: int = 150
-    """Of one pair of views in one chart."""
-    rounds: int = 2
-    """Match and look for edges anew this often."""
-    steps: int = 3
-    match_noise_px: float = 2.0
-    """Standard deviation of a match, which stands for its neighbours' common error too."""
-    match_robust_px: float = 1.5
-    outline_noise_px: float = 2.0
-    """Standard deviation of 5 mm of outline, likewise."""
-    outline_robust_px: float = 4.0
-    neck_trust: float = 0.3
-    """Factor on matches of the neck between two instants: it bends where the head turns on it."""
-    hair_m: float = 0.006
-    """What is not skin by colour and lies so far outside of where the head model has the skull counts a quarter: it is hair."""
-
-
 def fit_surround(
     problem: Problem,
     state: HeadState,
     pictures: Sequence[WorkingPicture],
     views: list[int],
     skin: SkinMap,
-    stage: SurroundStage = SurroundStage(),
+    stage: SurroundStage = SURROUND,
     progress: Progress | None = None,
 ) -> Problem:
     """Move scalp and neck to where matches and outlines have them; cameras, poses and face are held.
@@ -93,7 +67,7 @@ def fit_surround(
 class SurroundCharts:
     """The charts around the face with the samples that may become matches, taken once a stage."""
 
-    def __init__(self, problem: Problem, stage: SurroundStage = SurroundStage()) -> None:
+    def __init__(self, problem: Problem, stage: SurroundStage = SURROUND) -> None:
         self.stage = stage
         self.charts = surround_charts(problem.deformable.head, stage.texel_mm)
         self.grids = [StrideSamples(problem, chart, stage.stride) for chart in self.charts]
@@ -157,65 +131,9 @@ def surround_matches(
             if flow is not None
         ]
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(num_cores()) as pool:
         unwrapped = dict(zip(views, pool.map(unwrapped_views, views), strict=True))
         return [matches for of_pair in pool.map(matched, choose_pairs(problem, state, views)) for matches in of_pair]
-
-
-def match_evidence(problem: Problem, state: HeadState, matches: list[Matches], skin: SkinMap, stage: SurroundStage) -> SurfaceRows | None:
-    """Matches around the face: less where they are no skin, or on the neck between two instants; None where there are none."""
-    if not matches:
-        return None
-    rows = match_surface_rows(problem, state, matches, noise_px=stage.match_noise_px, robust_px=stage.match_robust_px)
-    moves = np.concatenate([np.full(len(m.px_a), problem.views[m.view_a].instant != problem.views[m.view_b].instant) for m in matches])
-    neck = (problem.deformable.head.vertex_regions == REGIONS.index("neck")).astype(float)
-    likeness = skin_at(skin, rows.corners, rows.barycentric)
-    trust = thin_or_skin(problem, state, rows, likeness, stage.hair_m)
-    # Below a jaw whose beard lies outside of the face, what is no skin is beard too.
-    trust *= beardless(skin, rows.corners, rows.barycentric)
-    bends = moves * (neck[rows.corners] * rows.barycentric).sum(1)
-    return dataclasses.replace(rows, weight=rows.weight * trust * (1.0 - (1.0 - stage.neck_trust) * bends))
-
-
-def outline_evidence(
-    problem: Problem, state: HeadState, outlines: list[Outline], skin: SkinMap, stage: SurroundStage
-) -> SurfaceRows | None:
-    """Outlines of all views (R = 1, px): less where the colour inside of the edge is not this person's skin; None without any."""
-    parts, posed = [], problem.posed(state)
-    for outline in outlines:
-        known = np.flatnonzero(outline.edges.weight > 0)
-        rim, view = outline.rim, problem.views[outline.view]
-        corners, barycentric = rim.corners[known], rim.barycentric[known]
-        points = np.einsum("nk,nkc->nc", barycentric, posed[outline.view][corners].astype(np.float64))
-        rows = outline_rows(project(points, state, view), outline.edge_px[known], rim.normal_px[known])
-        colour = skin.views.get(outline.view)
-        likeness = (
-            np.zeros(len(known)) if colour is None else skin_likeness(colour.distance(outline.edges.colour[known]), MAX_DISTANCE_OUTSIDE)
-        )
-        likeness = likeness * skin_at(skin, corners, barycentric)
-        weight = outline.edges.weight[known] * rim.span[known] / MAX_SPAN
-        parts.append((corners, barycentric, rows.d_point[:, None], rows.residual[:, None], weight, likeness))
-    if not parts:
-        return None
-    corners, barycentric, d_point, residual, weight, likeness = (np.concatenate(column) for column in zip(*parts, strict=True))
-    noise = stage.outline_noise_px / np.sqrt(MAX_SPAN)
-    rows = SurfaceRows(corners, barycentric, d_point, residual, weight, noise=noise, robust=stage.outline_robust_px)
-    trust = thin_or_skin(problem, state, rows, likeness, stage.hair_m) * beardless(skin, corners, barycentric)
-    return dataclasses.replace(rows, weight=weight * trust)
-
-
-def thin_or_skin(problem: Problem, state: HeadState, rows: SurfaceRows, likeness: np.ndarray, hair_m: float) -> np.ndarray:
-    """(N,) in [0, 1]: `head_or_hair` of rows along the surface's normal, from the head model without what the surround has moved."""
-    triangles = problem.deformable.head.triangles
-    normals = vertex_normals(problem.neutral(state), triangles)
-    normal = np.einsum("nk,nkc->nc", rows.barycentric, normals[rows.corners])
-    normal /= np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-9)
-    along = np.einsum("nrc,nc->nr", rows.d_point, normal)
-    outside = (along * rows.residual).sum(1) / np.maximum((along**2).sum(1), 1e-9)
-    surround = problem.deformable.surround
-    if surround is not None:
-        outside += (np.einsum("nk,nkc->nc", rows.barycentric, surround[rows.corners]) * normal).sum(1)
-    return head_or_hair(outside, likeness, hair_m)
 
 
 def through(d_point: np.ndarray, basis: np.ndarray, corners: np.ndarray, barycentric: np.ndarray) -> np.ndarray:

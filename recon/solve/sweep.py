@@ -9,13 +9,13 @@ Reference: plane sweep, Collins, 1996, along the normals of a mesh in place of p
 from __future__ import annotations
 
 import dataclasses
-import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import cv2
 import numpy as np
 
+from assets.cores import num_cores
 from recon.solve.chart import FaceChart
 from recon.solve.flow import viewing_angles_deg
 from recon.solve.unwrap import MIN_COSINE, visible_cosine
@@ -104,6 +104,8 @@ class SweepResult:
     """By two thirds of the pairs."""
     held_out: Heights
     """By the other third."""
+    seen: np.ndarray
+    """(N,) bool: shown by pairs of views, whether or not they agree on a height."""
 
 
 def sweep(chart: FaceChart, views: Sequence[SweptView], triangles: np.ndarray, target: np.ndarray, level: SweepLevel) -> SweepResult:
@@ -125,10 +127,11 @@ def sweep(chart: FaceChart, views: Sequence[SweptView], triangles: np.ndarray, t
     def one(height: float) -> np.ndarray:
         return _correlation_at(chart, views, seen, pairs, height, level.window_texels)[:, chart.mask]
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(num_cores()) as pool:
         scores = np.stack(list(pool.map(one, level.heights_m)), 1)
     read = lambda s, w: best_heights(s / np.maximum(w, 1e-6), w, level)  # noqa: E731
-    return SweepResult(read(scores.sum(0), total.sum(0)), read(scores[0], total[0]), read(scores[1], total[1]))
+    read_all = read(scores.sum(0), total.sum(0)), read(scores[0], total[0]), read(scores[1], total[1])
+    return SweepResult(*read_all, seen=total.sum(0) > MIN_PAIR_WEIGHT)
 
 
 def _part(number: int) -> int:
@@ -151,7 +154,7 @@ def _seen(chart: FaceChart, views: Sequence[SweptView], triangles: np.ndarray) -
         turn, shift = view.camera.T_cam_world[:3, :3].astype(np.float32), view.camera.T_cam_world[:3, 3].astype(np.float32)
         return chart.grid(points @ turn.T + shift), chart.grid(normals @ turn.T), chart.grid(cosine * (cosine > MIN_COSINE))
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(num_cores()) as pool:
         return list(pool.map(one, views))
 
 

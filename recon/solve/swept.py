@@ -19,6 +19,8 @@ from render import vertex_normals
 
 MIN_CAMERAS = 4
 """An instant that fewer cameras saw is not swept."""
+FLOW_SD_M = 5e-4
+"""How far the surface that flow left is off where the sweep finds nothing to hold on to."""
 # Heights are never believed more than this, and a Cauchy loss of this share of the reach keeps wrong peaks out.
 MIN_NOISE_M, ROBUST_SHARE, MIN_ROBUST_M = 5e-5, 0.06, 1e-4
 
@@ -45,8 +47,24 @@ class Swept:
         """Heights (all, kept or held out) as residuals in the surface point."""
         robust = max(MIN_ROBUST_M, ROBUST_SHARE * 1e-3 * self.level.reach_mm)
         rows = height_surface_rows(self.chart, heights, self.normals, stride=stride, noise_m=MIN_NOISE_M, robust_m=robust)
-        trust = np.einsum("nk,nk->n", self.skin[rows.corners], rows.barycentric)
-        return dataclasses.replace(rows, weight=rows.weight * trust)
+        return dataclasses.replace(rows, weight=rows.weight * self._trust(rows.corners, rows.barycentric))
+
+    def silent_rows(self, before: np.ndarray, present: np.ndarray, stride: int) -> SurfaceRows:
+        """Where views show skin but agree on no height: the surface found before the sweep, as heights over the present one.
+
+        Without them modes that fit the heights beside swing freely there. `before` and `present` are (V, 3) meshes in the present head
+        frame.
+        """
+        on_grid = np.zeros_like(self.chart.mask)
+        on_grid[::stride, ::stride] = True
+        chosen = np.flatnonzero(on_grid[self.chart.mask] & self.found.seen & ~self.found.heights.known)
+        corners, barycentric, normal = self.chart.corners[chosen], self.chart.barycentric[chosen], self.normals[chosen]
+        height = np.einsum("nk,nkc,nc->n", barycentric, (before - present)[corners], normal)
+        trust = self._trust(corners, barycentric)
+        return SurfaceRows(corners, barycentric, normal[:, None], height[:, None], trust, noise=FLOW_SD_M, robust=2 * FLOW_SD_M)
+
+    def _trust(self, corners: np.ndarray, barycentric: np.ndarray) -> np.ndarray:
+        return np.einsum("nk,nk->n", self.skin[corners], barycentric)
 
 
 def calmest_views(problem: Problem, state: HeadState, views: Sequence[int]) -> list[int]:

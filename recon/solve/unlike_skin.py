@@ -12,16 +12,26 @@ from scipy.spatial import KDTree
 from assets.head_model import PARTS, HeadModel
 from recon.solve.expected import excess_sd, local_mean, vertex_areas_m2
 from recon.solve.normal_equations import cauchy_weight
+from recon.solve.own_colour import beside_unlike, furthest_from_skin, weighed
 from recon.solve.pictures import WorkingPicture
 from recon.solve.problem import Matches, Problem
 from recon.solve.residuals import SurfaceSamples
-from recon.solve.skin_colour import FEATURE_CORE_M, MIN_COSINE, SkinColour, bare_vertices, feature_vertices, fit_skin_colour, seen_colours
+from recon.solve.skin_colour import (
+    FEATURE_CORE_M,
+    MIN_COSINE,
+    SkinColour,
+    bare_vertices,
+    feature_vertices,
+    fit_skin_colour,
+    seen_colours,
+)
 from recon.solve.state import HeadState
 from recon.solve.surface_rows import SurfaceRows, match_surface_rows
 from render import vertex_normals
 
 LABELS = ("unseen", "skin", "not skin: hair, beard, glasses or cloth")
 """What a vertex may be labelled; the label is the index in this tuple."""
+NOT_SKIN = 2
 
 # A colour further from the person's skin than this many standard deviations is not skin (chi with 3 degrees of freedom: 1 in 30); ...
 MAX_SKIN_DISTANCE = 3.0
@@ -58,10 +68,11 @@ class SkinMap:
     """The person's skin in each view in which enough of it shows."""
     agreement: np.ndarray
     """(V,) float32 in [0, 1]: how well the views' matches agree there with the mesh and with each other; nan where none lie."""
-
     excess: np.ndarray | None = None
     """(V,) float32: how far the region lies outside of what the skin around it lets expect (recon/solve/expected.py), in standard
     deviations, as far as that was ever seen; nan or None: not known."""
+    beside: np.ndarray | None = None
+    """(V,) bool: so near to what is not skin, and no feature, that matches are judged by their own pixels too; None: nowhere."""
 
     @property
     def limit(self) -> np.ndarray:
@@ -79,7 +90,7 @@ class SkinMap:
         """(V,) uint8 into LABELS."""
         unlike = (self.distance > self.limit) & ~self.is_feature
         unlike |= np.nan_to_num(self.agreement, nan=1.0) < MIN_AGREEMENT
-        return np.where(np.isnan(self.distance), 0, np.where(unlike, 2, 1)).astype(np.uint8)
+        return np.where(np.isnan(self.distance), 0, np.where(unlike, NOT_SKIN, 1)).astype(np.uint8)
 
     @property
     def trust(self) -> np.ndarray:
@@ -90,8 +101,7 @@ class SkinMap:
         """(V,) `trust` with another limit of the distance from the skin's colour."""
         distance = np.where(np.isnan(self.distance) | self.is_feature, 0.0, self.distance)
         agreement = np.nan_to_num(self.agreement, nan=1.0)
-        likeness = np.clip((skin_likeness(distance, limit) - MIN_LIKENESS) / (1.0 - MIN_LIKENESS), 0.0, 1.0)
-        return likeness * np.clip(agreement / FULL_AGREEMENT, 0.0, 1.0) ** 4
+        return counted_likeness(distance, limit) * np.clip(agreement / FULL_AGREEMENT, 0.0, 1.0) ** 4
 
     def heeded_by(self, problem: Problem) -> Problem:
         """The problem with its landmarks believed as far as they lie on skin: a detector puts the chin on the beard's edge."""
@@ -99,15 +109,26 @@ class SkinMap:
         trust = (self.trust[samples.corners] * samples.barycentric).sum(1)
         return dataclasses.replace(problem, landmark_trust=np.maximum(trust, MIN_LANDMARK_TRUST))
 
-    def trusted(self, matches: Sequence[Matches]) -> list[Matches]:
-        """The matches, each with its weight times the trust of its place on the head."""
+    def trusted(self, matches: Sequence[Matches], pictures: Sequence[WorkingPicture]) -> list[Matches]:
+        """The matches, each with its weight times the trust of its place on the head and, beside what is not skin, of its own pixels."""
         trust = self.trust
-        return [dataclasses.replace(m, weight=m.weight * (trust[m.samples.corners] * m.samples.barycentric).sum(1)) for m in matches]
+        beside = np.zeros(len(trust), bool) if self.beside is None else self.beside
+        own = furthest_from_skin(matches, pictures, self.views, beside)
+        factors = [
+            (trust[m.samples.corners] * m.samples.barycentric).sum(1) * counted_likeness(distance, MAX_DISTANCE_OUTSIDE)
+            for m, distance in zip(matches, own, strict=True)
+        ]
+        return weighed(matches, factors)
 
 
 def skin_likeness(distance: np.ndarray, limit: np.ndarray | float = MAX_SKIN_DISTANCE) -> np.ndarray:
     """(...) in [0, 1] from distances to the skin's colour: 1 for skin, 1/2 at the limit, then falling fast."""
     return 1.0 / (1.0 + (distance / limit) ** 16)
+
+
+def counted_likeness(distance: np.ndarray, limit: np.ndarray | float) -> np.ndarray:
+    """(...) in [0, 1]: likeness to skin, from MIN_LIKENESS down 0."""
+    return np.clip((skin_likeness(distance, limit) - MIN_LIKENESS) / (1.0 - MIN_LIKENESS), 0.0, 1.0)
 
 
 def map_skin(
@@ -139,7 +160,8 @@ def map_skin(
     excess = excess_sd(problem, state, np.where(np.isnan(distance), 0.0, 1.0 - unlike), unlike)
     if before is not None and before.excess is not None:
         excess = np.fmax(excess, before.excess)
-    return dataclasses.replace(found, excess=excess)
+    found = dataclasses.replace(found, excess=excess)
+    return dataclasses.replace(found, beside=beside_unlike(head.vertices, found.labels == NOT_SKIN) & ~is_feature)
 
 
 def coherent_distance(head: HeadModel, distance: np.ndarray, landmarks: SurfaceSamples) -> tuple[np.ndarray, np.ndarray]:

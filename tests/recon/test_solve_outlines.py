@@ -11,10 +11,12 @@ from assets.drawn import drawn_triangles
 from assets.head_model import PARTS
 from recon.solve.deformable import make_deformable
 from recon.solve.normal_equations import NormalEquations
-from recon.solve.outlines import HAIR_M, OutlineSamples, add_outlines, find_outlines, head_or_hair, sample_outlines
+from recon.solve.outlines import OutlineSamples, add_outlines, find_outlines, sample_outlines
 from recon.solve.problem import Matches, Problem, add_priors
 from recon.solve.residuals import project, sample_surface
+from recon.solve.stages import SURROUND
 from recon.solve.state import HeadState
+from recon.solve.surround_evidence import head_or_hair
 from recon.solve.unlike_skin import agreement_of, map_skin
 from render import vertex_normals
 from tests.recon.test_solve_surround import _camera, _picture, _problem, _skin_colours
@@ -95,9 +97,9 @@ def test_gradient_of_the_outlines_is_that_of_their_cost(narrow_person):
 
 
 def test_hair_outside_of_the_skull_counts_for_nothing_and_nothing_grows_inwards():
-    outside_m = np.array([0.03, HAIR_M, 0.0, -0.02])
-    np.testing.assert_array_equal(head_or_hair(outside_m, np.ones(4)), 1.0)
-    hair = head_or_hair(outside_m, np.zeros(4))
+    outside_m = np.array([0.03, SURROUND.hair_m, 0.0, -0.02])
+    np.testing.assert_array_equal(head_or_hair(outside_m, np.ones(4), SURROUND.hair_m), 1.0)
+    hair = head_or_hair(outside_m, np.zeros(4), SURROUND.hair_m)
     assert hair[0] < 0.01 and 0.1 < hair[1] < 0.5
     np.testing.assert_array_equal(hair[2:], 1.0)
 

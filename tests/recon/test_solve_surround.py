@@ -24,8 +24,9 @@ from recon.solve.silhouette import (
     rim_points,
 )
 from recon.solve.skin_colour import fit_skin_colour
+from recon.solve.stages import SurroundStage
 from recon.solve.state import HeadState, SolveView
-from recon.solve.surround import SurroundStage, fit_surround, surround_basis
+from recon.solve.surround import fit_surround, surround_basis
 from recon.solve.unlike_skin import LABELS, MAX_SKIN_DISTANCE, SkinMap, agreement_of, map_skin
 from render import RayScene, vertex_normals
 from render.camera import Camera, look_at
@@ -217,7 +218,7 @@ def test_places_where_matches_disagree_are_labelled_and_their_matches_lose_their
     matches = Matches(0, 1, samples, px_a, px_b, np.ones(len(points)), 1.0)
     agreement = agreement_of(problem, state, [matches])
     skin = SkinMap(np.ones(head.num_vertices, np.float32), np.zeros(head.num_vertices, bool), {}, agreement)
-    weight = skin.trusted([matches])[0].weight
+    weight = skin.trusted([matches], [])[0].weight
     assert np.median(weight[glasses]) < 0.6 < 0.95 < np.median(weight[~glasses])
     inside = np.isin(np.arange(head.num_vertices), samples.corners[glasses]) & ~np.isin(
         np.arange(head.num_vertices), samples.corners[~glasses]

@@ -11,10 +11,16 @@ import pytest
 from assets.head_model import PARTS
 from assets.laplacian import uniform_laplacian
 from recon.solve.chart import FaceChart, make_chart
+from recon.solve.deformable import make_deformable
 from recon.solve.freeform import FreeFormStage, solve_offsets
+from recon.solve.height_modes import solve_modes
+from recon.solve.problem import Problem
+from recon.solve.residuals import sample_surface
 from recon.solve.smoothness import WIDTHS_M, choose_width_m
+from recon.solve.state import HeadState, SolveView
 from recon.solve.surface_rows import SurfaceRows, height_surface_rows
-from recon.solve.sweep import SweepLevel, SweepResult, SweptView, best_heights, sweep
+from recon.solve.sweep import Heights, SweepLevel, SweepResult, SweptView, best_heights, sweep
+from recon.solve.swept import Swept
 from render import Camera, RayScene, look_at, vertex_normals
 from tests.recon.toy_head import toy_head
 
@@ -288,3 +294,39 @@ def test_without_measurements_there_are_no_offsets():
     assert choose_width_m(HEAD, [rows], [rows], np.zeros_like(HEAD.vertices)) is None
     offsets = solve_offsets(HEAD, [rows], np.zeros_like(HEAD.vertices), FreeFormStage())
     assert offsets.shape == HEAD.vertices.shape and not offsets.any()
+
+
+def _half_swept(chart: FaceChart) -> Swept:
+    """Heights of 1 mm on the subject's right half of the face, nothing on the left but views that see it."""
+    right = chart.at_texels(HEAD.vertices)[:, 0] < 0.0
+    height = np.where(right, 0.001, 0.0).astype(np.float32)
+    heights = Heights(height, np.where(right, 1e-4, np.inf).astype(np.float32), np.full(len(right), 0.9, np.float32))
+    found = SweepResult(heights, heights, heights, seen=np.ones(len(right), bool))
+    return Swept(chart, found, normals_of(chart), LEVEL, np.ones(HEAD.num_vertices))
+
+
+def test_where_the_sweep_is_silent_the_surface_found_before_holds_the_modes(chart):
+    deformable = make_deformable(HEAD)
+    landmarks = sample_surface(HEAD.triangles[:5].astype(np.int64), np.full((5, 3), 1 / 3), deformable.modes, deformable.shapes)
+    view = SolveView("v", 0, 0, np.full(2, 700.0), np.full(2, 170.0), np.eye(4), 340, 340, None)
+    problem = Problem(deformable, (view,), landmarks, np.ones(5), np.zeros(5, bool), np.array([0.1]), has_scale=True)
+    no_weights = np.zeros((1, len(deformable.shapes)))
+    state = HeadState(np.zeros(len(deformable.modes)), 0.0, np.zeros(1), np.eye(3)[None], np.zeros((1, 3)), no_weights)
+    swept, present = _half_swept(chart), problem.neutral(state)
+    silent = swept.silent_rows(present, present, 4)
+    left = chart.corners[chart.at_texels(HEAD.vertices)[:, 0] > 0.02]
+
+    def moved_mm(rows: SurfaceRows | None) -> tuple[float, float]:
+        """Median movement of the left half and of all that was measured, in the world."""
+        solved = solve_modes(problem, state, swept, stride=2, silent=rows)
+        T_world_head = solved.T_world_head(0)
+        moved = problem.neutral(solved) @ T_world_head[:3, :3].T + T_world_head[:3, 3] - present
+        size = 1e3 * np.abs((moved * vertex_normals(present, HEAD.triangles)).sum(1))
+        return float(np.median(size[left])), float(np.median(size[chart.corners[swept.found.heights.known]]))
+
+    (free, measured_free), (held, measured_held) = moved_mm(None), moved_mm(silent)
+    assert len(silent.weight) > 300
+    assert held < 0.5 * free and measured_held > 0.7 * measured_free > 0.5
+    # Moved by flow's own answer, the same rows ask for that and not for what is there.
+    lifted = swept.silent_rows(present + 0.002 * vertex_normals(present, HEAD.triangles), present, 4)
+    np.testing.assert_allclose(np.median(lifted.residual), 0.002, rtol=0.02)

@@ -1,9 +1,8 @@
-"""Videos: key frames, rotation, variable frame rate, and broken files. The clips are made here."""
+"""Videos: frames by index, rotation, variable frame rate, and broken files. The clips are made here."""
 
 from __future__ import annotations
 
 import struct
-from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -13,39 +12,9 @@ import pytest
 
 import recon.video
 from assets.errors import InputError, RangeError
-from recon.capture import CaptureSettings
 from recon.ingest import load_capture, read_view
-from recon.video import Candidate, choose_keyframes, probe_video, read_frame, read_frames
-
-
-def write_video(path: Path, frames: list[np.ndarray], *, times: list[int] | None = None, rate: int = 25) -> Path:
-    """H.264 clip; `times` are presentation times in units of 1 / 100 s."""
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=rate)
-        stream.width, stream.height, stream.pix_fmt = frames[0].shape[1], frames[0].shape[0], "yuv420p"
-        stream.options = {"crf": "12"}
-        stream.codec_context.time_base = Fraction(1, 100)
-        for index, image in enumerate(frames):
-            frame = av.VideoFrame.from_ndarray(image, format="rgb24")
-            frame.pts, frame.time_base = times[index] if times else index * 100 // rate, Fraction(1, 100)
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode())
-    return path
-
-
-def level_frames(number: int, size: tuple[int, int] = (96, 128)) -> list[np.ndarray]:
-    """Frames that carry their number: grey level 20 + 4 n, with a lighter top left quarter."""
-    frames = []
-    for index in range(number):
-        frame = np.full((*size, 3), 20 + 4 * index, np.uint8)
-        frame[: size[0] // 2, : size[1] // 2] += 60
-        frames.append(frame)
-    return frames
-
-
-def number_of(image: np.ndarray) -> int:
-    """The number that `level_frames` put into a frame, read in the bottom right quarter."""
-    return round((float(np.median(image[-30:, -30:])) - 20) / 4)
+from recon.video import probe_video, read_frame, read_frames
+from tests.recon.clips import level_frames, noisy_frames, number_of, write_clip
 
 
 def turn_in_file(path: Path, clockwise_deg: int) -> None:
@@ -60,7 +29,7 @@ def turn_in_file(path: Path, clockwise_deg: int) -> None:
 def test_each_frame_is_reached_by_its_index_even_at_a_variable_rate(tmp_path):
     # Gaps of 1 to 37 hundredths of a second, so that index and time have nothing simple in common.
     times = np.cumsum(np.random.default_rng(0).integers(1, 38, 40)).tolist()
-    path = write_video(tmp_path / "clip.mp4", level_frames(40), times=times)
+    path = write_clip(tmp_path / "clip.mp4", level_frames(40), times=times)
     found = probe_video(path)
     assert len(found.pts) == 40
     for index in (0, 7, 39):
@@ -70,14 +39,14 @@ def test_each_frame_is_reached_by_its_index_even_at_a_variable_rate(tmp_path):
 
 
 def test_far_frames_are_reached_by_seeking(tmp_path, monkeypatch):
-    path = write_video(tmp_path / "clip.mp4", level_frames(50))
+    path = write_clip(tmp_path / "clip.mp4", level_frames(50))
     monkeypatch.setattr(recon.video, "_SEEK_GAP", 5)
     assert [(index, number_of(image)) for index, image in read_frames(path, [49, 30, 31, 2])] == [(2, 2), (30, 30), (31, 31), (49, 49)]
 
 
 @pytest.mark.parametrize("clockwise_deg", [90, 180, 270])
 def test_the_rotation_in_the_file_is_applied(tmp_path, clockwise_deg):
-    path = write_video(tmp_path / "clip.mp4", level_frames(3))
+    path = write_clip(tmp_path / "clip.mp4", level_frames(3))
     turn_in_file(path, clockwise_deg)
     image = read_frame(path, 0)
     upright = np.rot90(level_frames(1)[0], -clockwise_deg // 90)
@@ -88,52 +57,12 @@ def test_the_rotation_in_the_file_is_applied(tmp_path, clockwise_deg):
 def test_a_view_of_a_video_gives_the_same_pixels_every_time(tmp_path):
     rng = np.random.default_rng(1)
     frames = [cv2.resize(rng.integers(0, 256, (12, 16, 3), dtype=np.uint8), (128, 96)) for _ in range(12)]
-    view = load_capture(write_video(tmp_path / "clip.mp4", frames)).views[5]
+    view = load_capture(write_clip(tmp_path / "clip.mp4", frames)).views[5]
     first = read_view(view)
     recon.video._encoded.clear()
     np.testing.assert_array_equal(read_view(view), first)
     assert view.frame_index is not None
     assert np.abs(first.astype(int) - frames[view.frame_index]).mean() < 6
-
-
-def test_a_video_gives_named_key_frames_spread_over_its_time(tmp_path):
-    path = write_video(tmp_path / "clip.mp4", level_frames(50))
-    capture = load_capture(path, settings=CaptureSettings(num_keyframes=5))
-    indices = [view.frame_index for view in capture.views]
-    assert len(indices) == 5 and indices == sorted(indices)
-    assert indices[0] <= 10 and indices[-1] >= 39
-    for view in capture.views:
-        assert view.name == f"clip.mp4#{view.frame_index:06d}"
-        assert (view.width, view.height) == (128, 96)
-        assert view.timestamp_s == pytest.approx(view.frame_index / 25, abs=0.011)
-    assert any("5 key frames" in note and "50 frames" in note for note in capture.notes)
-
-
-def test_sharp_frames_of_a_face_are_preferred_to_blurred_ones(tmp_path, face_photo):
-    face = face_photo[:, :, :]
-    frames = []
-    for index in range(24):
-        moved = np.roll(face, index, axis=1)
-        frames.append(cv2.GaussianBlur(moved, (0, 0), 9) if index % 3 else moved)
-    capture = load_capture(write_video(tmp_path / "clip.mp4", frames), settings=CaptureSettings(num_keyframes=6))
-    assert len(capture.views) == 6
-    assert all(view.frame_index is not None and view.frame_index % 3 == 0 for view in capture.views)
-
-
-def test_key_frames_cover_the_head_turn_evenly():
-    # The head rests for 50 frames and turns to 60 degrees within the last 10: even steps in time would miss the turn.
-    candidates = [Candidate(index, index / 59, max(index - 49, 0) * 6.0, 0.3) for index in range(60)]
-    chosen = choose_keyframes(candidates, 10)
-    turns = sorted({candidate.yaw_deg for candidate in chosen})
-    assert max(turns) == 60
-    assert max(np.diff(turns)) <= 24
-    assert [candidate.frame_index for candidate in chosen] == sorted(candidate.frame_index for candidate in chosen)
-
-
-def test_frames_without_a_face_get_a_fifth_of_the_places_at_most():
-    candidates = [Candidate(index, index / 39, float("nan") if index >= 20 else index * 2.0, 0.3) for index in range(40)]
-    chosen = choose_keyframes(candidates, 10)
-    assert sum(np.isnan(candidate.yaw_deg) for candidate in chosen) == 2
 
 
 @pytest.mark.parametrize("kind", ["no_frames", "garbage", "empty"])
@@ -171,13 +100,43 @@ def test_a_bad_video_among_good_photos_does_not_stop_the_work(tmp_path):
     assert [(view.name, view.status) for view in capture.views] == [("a.png", "ok"), ("b.mp4", "unreadable")]
 
 
-def test_a_video_cut_off_in_the_middle_gives_what_is_left(tmp_path):
-    path = write_video(tmp_path / "clip.mkv", [np.random.default_rng(i).integers(0, 256, (96, 128, 3), dtype=np.uint8) for i in range(30)])
-    data = path.read_bytes()
-    path.write_bytes(data[: len(data) // 2])
-    views = load_capture(path).views
-    assert 3 <= len(views) <= 20
-    assert all(read_view(view).shape == (96, 128, 3) for view in views)
+def test_what_a_file_cannot_be_opened_for_is_said_once(tmp_path):
+    (tmp_path / "clip.mp4").write_bytes(b"this is not a film" * 100)
+    with pytest.raises(InputError) as error:
+        probe_video(tmp_path / "clip.mp4")
+    assert error.value.got == f"{tmp_path / 'clip.mp4'}: Invalid data found when processing input"
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+def test_the_length_that_a_file_states_is_known_even_when_it_was_cut_off(tmp_path, suffix):
+    path = write_clip(tmp_path / f"clip{suffix}", noisy_frames(30))
+    whole = probe_video(path)
+    assert whole.stated_s == pytest.approx(1.2, abs=0.05) and whole.size_px == (128, 96)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    cut = probe_video(path)
+    assert cut.stated_s == whole.stated_s and 0.3 < cut.seconds(len(cut.pts) - 1) < 0.8
+
+
+def test_a_damaged_frame_and_those_drawn_from_it_are_left_out_up_to_the_next_key_frame(tmp_path):
+    # Every tenth frame stands for itself; the damage lies in one between.
+    path = write_clip(tmp_path / "clip.mp4", noisy_frames(40), options={"g": "10", "sc_threshold": "0", "bf": "0"})
+    whole, data = dict(read_frames(path, list(range(40)))), bytearray(path.read_bytes())
+    with av.open(str(path)) as container:
+        packet = [packet for packet in container.demux(video=0) if packet.size][14]
+        start, size = packet.pos or 0, packet.size
+    data[start + size // 3 : start + size] = bytes(size - size // 3)
+    path.write_bytes(data)
+    complaints: list[str] = []
+    found = dict(read_frames(path, list(range(40)), complaints=complaints))
+    assert complaints and sorted(set(range(40)) - set(found)) == [14, 15, 16, 17, 18, 19]
+    assert all(np.array_equal(image, whole[index]) for index, image in found.items())
+    with pytest.raises(InputError, match="cannot be decoded"):
+        read_frame(path, 16)
+
+
+def test_a_whole_file_gives_no_complaint(tmp_path):
+    path, complaints = write_clip(tmp_path / "clip.mp4", level_frames(30)), []
+    assert len(list(read_frames(path, [29, 3, 12], complaints=complaints))) == 3 and complaints == []
 
 
 def test_written_frames_are_read_back_and_a_failure_leaves_the_older_clip(tmp_path):
@@ -196,12 +155,3 @@ def test_written_frames_are_read_back_and_a_failure_leaves_the_older_clip(tmp_pa
         with pytest.raises(error):
             recon.video.write_video(path, frames, fps=25)
         assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]
-
-
-def test_key_frames_without_colour_are_known_as_grey(tmp_path):
-    rng = np.random.default_rng(4)
-    coloured = [rng.integers(0, 256, (96, 128, 3), dtype=np.uint8) // 64 * 64 for _ in range(2)]
-    coloured = [np.repeat(np.repeat(frame[::16, ::16], 16, 0), 16, 1) for frame in coloured]
-    grey, colour = (load_capture(write_video(tmp_path / f"{k}.mp4", f)).views for k, f in enumerate((level_frames(2), coloured)))
-    assert [view.is_grey for view in grey] == [True, True] and "grey" in grey[0].reason
-    assert not any(view.is_grey for view in colour)

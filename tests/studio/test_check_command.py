@@ -5,15 +5,20 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
 from PIL import Image, ImageFilter
 
+from recon.capture import Capture
+from recon.check import CaptureCheck
 from recon.ingest import load_capture
+from studio.check import print_check
 from studio.check_canvas import Canvas, plain, shortened, text_width, wrapped
 from studio.check_map import Frame, merged_rings, spread_out
-from studio.check_picture import square_around
+from studio.check_picture import capture_name, square_around, summary_line
 from studio.cli import main
 from studio.sample import sample_capture_dir
 
@@ -87,6 +92,7 @@ def test_json_on_standard_output_is_json_alone(person, capsys):
     assert main(["check", str(person / "neutral_04.jpg"), str(person / "neutral_05.jpg"), "--json"]) == 0
     record = json.loads(capsys.readouterr().out)
     assert [picture["name"] for picture in record["pictures"]] == ["neutral_04.jpg", "neutral_05.jpg"]
+    assert record["source"] == str(person / "neutral_04.jpg") and record["further_sources"] == [str(person / "neutral_05.jpg")]
 
 
 @pytest.mark.parametrize("content", ["nothing", "text"])
@@ -104,6 +110,38 @@ def test_a_folder_without_a_face_ends_with_exit_code_2_and_writes_nothing(tmp_pa
     Image.new("RGB", (300, 300), (120, 130, 140)).save(tmp_path / "walls" / "wall.png")
     assert main(["check", str(tmp_path / "walls"), "--out", str(tmp_path / "out")]) == 2
     assert "face" in capsys.readouterr().err and not (tmp_path / "out" / "check.json").exists()
+
+
+def checked_views(yaws_deg: list[float], statuses: list[str]) -> CaptureCheck:
+    """What the lines of a check read of it."""
+    views = [
+        SimpleNamespace(is_usable=status == "ok", status=status, yaw_deg=yaw, warnings=(), weights={}, num_faces=1)
+        for yaw, status in zip(yaws_deg, statuses, strict=True)
+    ]
+    return cast(CaptureCheck, SimpleNamespace(views=views))
+
+
+def test_the_summary_has_real_minus_signs_no_negative_zero_and_a_singular():
+    line = summary_line(checked_views([-69.4, -0.2], ["ok", "ok"]))
+    assert "2 of 2 pictures usable" in line and "yaw −69° to 0°" in line
+    assert "1 of 1 picture usable" in summary_line(checked_views([4.0], ["ok"]))
+
+
+def test_all_sources_of_a_capture_are_named_and_many_are_counted():
+    places = [Path("/set/anna"), Path("/set/right/images"), Path("/set/clip.mp4"), Path("/set/more.jpg")]
+    capture = [Capture(places[0], (), "relative", further_sources=tuple(places[1:count])) for count in (1, 2, 3, 4)]
+    assert [capture_name(item) for item in capture] == ["anna", "anna, right", "anna, right, clip.mp4", "anna, right and 2 more"]
+
+
+def test_the_tables_title_names_every_source(monkeypatch):
+    titles: list[str] = []
+    reporter = SimpleNamespace(table=lambda title, *_: titles.append(title), say=lambda *_, **__: None)
+    check = checked_views([], [])
+    cast(Any, check).__dict__.update(
+        capture=Capture(Path("left"), (), "relative", further_sources=(Path("right"),)), gaps_deg=(), notes=(), next_photos=()
+    )
+    print_check(check, None, cast(Any, reporter))
+    assert titles == ["check of left, right"]
 
 
 def test_equal_names_of_two_folders_are_told_apart(tmp_path, monkeypatch):

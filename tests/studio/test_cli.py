@@ -15,6 +15,7 @@ from PIL import Image
 import render
 from assets.errors import ArtifactError
 from studio import cli
+from studio.commands import Fit
 from studio.console import Reporter
 from studio.generation import tiny_statement
 from studio.settings import EXPRESSIONS, expression_weights
@@ -114,6 +115,28 @@ def test_wrong_arguments_exit_with_2(arguments: list[str], capsys):
     with pytest.raises(SystemExit) as stopped:
         cli.main(arguments)
     assert stopped.value.code == 2
+
+
+@pytest.mark.parametrize("command", ["fit", "run", "check", "control", "generate", "evaluate"])
+def test_no_option_offers_none_as_a_choice(command: str, capsys):
+    with pytest.raises(SystemExit):
+        cli.parse([command, "--help"])
+    page = capsys.readouterr().out
+    assert "{None" not in page and "None," not in page and "--" in page
+
+
+def test_options_that_may_be_left_out_are_read_as_what_they_are(capsys):
+    given = cli.parse(["fit", "a.jpg", "--out", "x", "--preset", "fast", "--ipd-mm", "63", "--cameras", "c.json", "--cameras-unit", "mm"])
+    assert isinstance(given, Fit)
+    assert (given.fit_options.preset, given.fit_options.ipd_mm) == ("fast", 63.0)
+    assert (given.camera_options.cameras, given.camera_options.cameras_unit) == (Path("c.json"), "mm")
+    left_out = cli.parse(["fit", "a.jpg", "--out", "x"])
+    assert isinstance(left_out, Fit)
+    assert (left_out.fit_options.preset, left_out.fit_options.ipd_mm, left_out.camera_options.cameras) == (None, None, None)
+    for wrong in (["--preset", "None"], ["--ipd-mm", "broad"]):
+        with pytest.raises(SystemExit) as stop:
+            cli.parse(["fit", "a.jpg", "--out", "x", *wrong])
+        assert stop.value.code == 2
 
 
 def test_ctrl_c_in_a_single_stage_exits_with_130_and_the_command_really_goes_on(small_run, tmp_path: Path, monkeypatch, capsys):
