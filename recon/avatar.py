@@ -49,7 +49,7 @@ class FittedView:
     correction: np.ndarray | None = None
     """(V, 3) float32 metres, head frame: what the blendshapes miss of this picture's expression, on top of neutral and weights.
 
-    Views of one instant share the array. None: nothing was measured, or the face is at rest.
+    Views of one instant share the array. None: the face is at rest, too little was measured, or the fit was a fast one.
     """
 
 

@@ -21,7 +21,7 @@ from recon.solve.problem import Matches, Problem, add_matches, add_priors, displ
 from recon.solve.residuals import SurfaceSamples, project, sample_surface
 from recon.solve.round_text import round_text
 from recon.solve.stages import DenseStage, LandmarkStage
-from recon.solve.state import HeadState
+from recon.solve.state import HeadState, Layout
 from recon.solve.unlike_skin import SkinMap, agreement_of
 from recon.solve.unwrap import Unwrapped, unwrap
 from render import vertex_normals
@@ -40,6 +40,7 @@ DEG_PER_UNLIKENESS, MIN_UNLIKE = 10.0, 0.5
 
 # Focal length and distance can grow together almost unseen; stronger damping would stop every step along that valley.
 DENSE_DAMPING = 1e-6
+MAX_FOCAL_STEP = 0.2
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -197,10 +198,10 @@ def solve_matches(
     free_views: list[int],
     outlines: Sequence[OutlineSamples] = (),
 ) -> tuple[HeadState, RoundReport]:
-    """Gauss-Newton steps on one round's matches and outlines, with the landmark term of the given views."""
+    """Gauss-Newton steps on one round's matches and outlines, with the landmarks of all views; of the free ones where poses alone are."""
     mask = free_columns(state.layout, stage.free, {problem.views[v].instant for v in free_views})
-    # Landmarks of views that are held say nothing of the others' poses.
-    told = views if "shape" in stage.free else free_views
+    # What landmarks of held views say of the shifts that all share matters to shape and expressions, not to a pose.
+    told = free_views if stage.free == {"pose"} else views
     instants, trusts = sorted({problem.views[v].instant for v in views}), _trusts(problem, state, stage, matches, views)
     triangles, lengths, equations = problem.deformable.head.triangles, [], NormalEquations(state.layout.size)
     belief = 1.0
@@ -232,7 +233,7 @@ def solve_matches(
         add_landmarks(equations, problem, state, told, posed, weight=stage.landmark_weight, contour_weight=stage.contour_weight)
         add_outlines(equations, problem, state, outlines, posed)
         belief = evidence(float(np.median(np.concatenate(lengths))))
-        state = state.moved(equations.solve(mask, damping=DENSE_DAMPING))
+        state = state.moved(shortened(equations.solve(mask, damping=DENSE_DAMPING), state.layout))
         if stage.sparse_expressions and "expression" in stage.free:
             state = with_rest(problem, state, instants)
     per_view = np.zeros(len(problem.views), int)
@@ -240,6 +241,12 @@ def solve_matches(
         per_view[[pair.view_a, pair.view_b]] += len(pair.px_a)
     residual = float(np.median(np.concatenate(lengths))) if lengths else float("nan")
     return state, RoundReport(stage.name, len(matches), sum(map(len, lengths)), residual, equations.cost, per_view)
+
+
+def shortened(step: np.ndarray, layout: Layout) -> np.ndarray:
+    """A step (P,) so short that no focal length changes by more than MAX_FOCAL_STEP: the problem is not linear any further."""
+    largest = np.abs(step[layout.focal(0) : layout.focal(layout.num_focals)]).max(initial=0.0)
+    return step * min(1.0, MAX_FOCAL_STEP / max(largest, 1e-12))
 
 
 def _trusts(

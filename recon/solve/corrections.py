@@ -67,8 +67,9 @@ class CorrectionRows:
 
 def finish(solution: Solution, prepared: Prepared, progress: Progress | None = None, *, correct: bool = True) -> Solution:
     """The last stage: corrections of lively instants if wanted, then the spread of the surface, from one round of matching."""
+    solution = dataclasses.replace(solution, state=in_range(solution.state))
     if not correct:
-        return with_uncertainty(solution, prepared, matches=all_matches(solution, prepared), progress=progress)
+        return with_uncertainty(solution, prepared, progress=progress)
     matches: list[Matches] = []
     solution = correct_instants(solution, prepared, MIDDLE, progress, keep=matches)
     lively = set(lively_instants(solution.problem, solution.state, solution.registered))
@@ -76,6 +77,11 @@ def finish(solution: Solution, prepared: Prepared, progress: Progress | None = N
     at_rest = [v for v in solution.registered if solution.problem.views[v].instant not in lively]
     matches += all_matches(dataclasses.replace(solution, registered=at_rest), prepared) if len(at_rest) > 1 else []
     return with_uncertainty(solution, prepared, matches=matches, progress=progress)
+
+
+def in_range(state: HeadState) -> HeadState:
+    """The state with its weights in [0, 1], as the avatar keeps them."""
+    return dataclasses.replace(state, weights=np.clip(state.weights, 0.0, 1.0))
 
 
 def correct_instants(
@@ -88,7 +94,7 @@ def correct_instants(
     that a livelier one is matched with neighbours that are already right. The matches that were found are added to `keep`.
     """
     problem, views = solution.problem, solution.registered
-    state = dataclasses.replace(solution.state, weights=np.clip(solution.state.weights, 0.0, 1.0))
+    state = in_range(solution.state)
     lively = lively_instants(problem, state, views)
     corrections: dict[int, np.ndarray] = {}
     if lively and len(views) > 1:

@@ -107,16 +107,20 @@ well from fewer rounds, since there are no focal lengths to find."""
 
 # From this span of viewing directions on, matches determine depth as well as they ever will.
 FULL_SPAN_DEG = 60.0
-# Below this span per-vertex offsets would be made of noise.
+# Below this span per-vertex offsets would be made of noise, and focal lengths too.
 MIN_FREE_FORM_SPAN_DEG = 30.0
 
 
 def tempered(stage: DenseStage, span_deg: float) -> DenseStage:
     """The stage for views that span so many degrees: with little parallax matches count less and landmarks more.
 
-    The variance of depth grows with the inverse square of the angle, while what misleads flow (light, hair, another day) stays.
+    The variance of depth grows with the inverse square of the angle, while what misleads flow (light, hair, another day) stays. Views
+    from one side alone do not tell a focal length from a distance, so there it stays as it was stated or guessed.
     """
     parallax = min(max(span_deg / FULL_SPAN_DEG, 0.1), 1.0)
     return dataclasses.replace(
-        stage, match_weight=stage.match_weight * parallax**2, landmark_weight=stage.landmark_weight + 2.0 * (1.0 - parallax)
+        stage,
+        free=stage.free if span_deg >= MIN_FREE_FORM_SPAN_DEG else stage.free - {"focal"},
+        match_weight=stage.match_weight * parallax**2,
+        landmark_weight=stage.landmark_weight + 2.0 * (1.0 - parallax),
     )
