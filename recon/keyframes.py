@@ -33,7 +33,7 @@ _TELLING_YAW_DEG = (30.0, 50.0)
 """Up to the first yaw an expression counts in full, from the second not at all: half of a face from aside is guessed."""
 
 _CUT_OFF_SHARE = 0.05
-"""A video that ends this share of its stated length too early was cut off; less is how files round, or a last still picture."""
+"""A video that ends this share of its stated length too early was cut off; less is how files round."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,12 +97,10 @@ def spread_indices(video: VideoInfo, number: int) -> list[int]:
 
 def damage_notes(name: str, video: VideoInfo, num_asked: int, decoded: list[int], complaints: list[str]) -> list[str]:
     """What to tell of a file of which the decoder complained, or that ends long before it says: how much of it was there."""
-    last_s, end_s = video.seconds(max(decoded)), video.seconds(len(video.pts) - 1)
-    longest_s = float(np.diff(video.pts).max()) * video.time_base_s if len(video.pts) > 1 else 0.0
-    is_cut_off = video.stated_s - end_s > max(_CUT_OFF_SHARE * video.stated_s, 2 * longest_s)
+    last_s, is_cut_off = video.seconds(max(decoded)), video.stated_s - video.end_s > _CUT_OFF_SHARE * video.stated_s
     if not is_cut_off and not complaints:
         return []
-    stated = f"; the last one lies at {last_s:.1f} s" + ("" if math.isnan(video.stated_s) else f" of {video.stated_s:.1f} s")
+    stated = f"; the last one lies at {last_s:.1f} s" + (f" of {video.stated_s:.1f} s" if video.stated_s > last_s else "")
     return [
         f"{name} is damaged or was cut off: {len(decoded)} of {how_many(num_asked, 'frame')} looked at could be decoded{stated}. "
         "Copy it from the camera again if the rest is wanted"

@@ -21,6 +21,10 @@ VIDEO_SUFFIXES = frozenset({".mp4", ".mov", ".m4v", ".webm", ".mkv", ".avi"})
 _SEEK_GAP = 60
 """Frames further apart than this are reached by seeking, nearer ones by decoding on."""
 
+_MAX_REORDER_FRAMES = 16
+"""A key frame may be stored this many frames ahead of its turn, at most: the largest reorder depth of H.264 and HEVC. MP4 seeks by the
+order of storage, so it may land on a key frame that is shown later, whose leading frames cannot be decoded without what lies before."""
+
 MAX_KEPT_FRAMES = 128
 """Decoded frames that are kept in memory, as PNG bytes."""
 
@@ -37,7 +41,9 @@ class VideoInfo:
     size_px: tuple[int, int]
     """(width, height) as coded, before any rotation."""
     stated_s: float = math.nan
-    """How long the pictures last as the file states it; nan where it does not. A file that was cut off holds less."""
+    """When the last picture ends as the file states it, after the first; nan where it does not. A file that was cut off ends earlier."""
+    end_s: float = math.nan
+    """When the last picture that is there ends, after the first; nan where unknown."""
 
     def seconds(self, frame_index: int) -> float:
         """Time of a frame after the first."""
@@ -45,15 +51,23 @@ class VideoInfo:
 
 
 def probe_video(path: Path) -> VideoInfo:
-    """Times of all frames, size and stated length. Raises InputError for a file that is no video, or has no frames."""
+    """Times of all frames, size, stated and present length.
+
+    Raises InputError for a file that is no video, has no frames, or lacks the header without which they cannot be decoded.
+    """
     with _open(path) as container:
         stream = container.streams.video[0]
         packets = _packets(container, stream, [])
-        pts = sorted({packet.pts for packet in packets if packet.pts is not None and packet.size and not packet.is_discard})
-        if not pts:
-            raise no_frames(path)
+        shown = (packet for packet in packets if packet.pts is not None and packet.size and not packet.is_discard)
+        ends = {packet.pts: packet.pts + (packet.duration or 0) for packet in shown}
         size = (stream.codec_context.width, stream.codec_context.height)
-        return VideoInfo(tuple(pts), float(stream.time_base), size, _stated_seconds(container, stream))
+        if not ends or 0 in size:
+            raise no_frames(path)
+        pts, time_base_s = tuple(sorted(ends)), float(stream.time_base)
+        # Not every file says how long its last frame is shown: it counts as no shorter than its like.
+        end = max(max(ends.values()), pts[-1] + _ordinary_gap(pts, stream))
+        stated_s = _stated_end_s(container, stream) - pts[0] * time_base_s
+        return VideoInfo(pts, time_base_s, size, stated_s, (end - pts[0]) * time_base_s)
 
 
 def read_frames(path: Path, frame_indices: list[int], *, complaints: list[str] | None = None) -> Iterator[tuple[int, np.ndarray]]:
@@ -68,7 +82,9 @@ def read_frames(path: Path, frame_indices: list[int], *, complaints: list[str] |
         stream.thread_type = "AUTO"
         for run in _runs(sorted(set(frame_indices))):
             wanted = {video.pts[index]: index for index in run}
-            container.seek(video.pts[run[0]], stream=stream, backward=True)
+            start = max(run[0] - _MAX_REORDER_FRAMES, 0)
+            if start:  # The first frames are there already, and an AVI that lost its index seeks past them.
+                container.seek(video.pts[start], stream=stream, backward=True)
             for frame in _whole_frames(container, stream, complaints):
                 if frame.pts in wanted:
                     yield wanted[frame.pts], _pixels(frame)
@@ -143,10 +159,20 @@ def _whole_frames(container: Any, stream: Any, complaints: list[str]) -> Iterato
                 yield frame
 
 
-def _stated_seconds(container: Any, stream: Any) -> float:
-    """How long the pictures last by the file's own word; Matroska says it in a tag, or for all streams together."""
+def _ordinary_gap(pts: tuple[int, ...], stream: Any) -> float:
+    """Time from a frame to the next, in units of the stream's time base; of a single frame by the stated rate, 0 where there is none."""
+    if len(pts) > 1:
+        return float(np.median(np.diff(pts)))
+    return float(1 / (stream.average_rate * stream.time_base)) if stream.average_rate else 0.0
+
+
+def _stated_end_s(container: Any, stream: Any) -> float:
+    """When the pictures end by the file's own word, on the clock of their times; nan where it says nothing.
+
+    A stream's length counts from its start. Matroska states the end in a tag, or for all streams together, and counts from zero.
+    """
     if stream.duration:
-        return float(stream.duration * stream.time_base)
+        return float((stream.duration + (stream.start_time or 0)) * stream.time_base)
     try:
         hours, minutes, seconds = map(float, stream.metadata.get("DURATION", "").split(":"))
         return 3600 * hours + 60 * minutes + seconds

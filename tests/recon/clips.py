@@ -10,9 +10,18 @@ import numpy as np
 
 
 def write_clip(
-    path: Path, frames: list[np.ndarray], *, times: list[int] | None = None, rate: int = 25, options: dict[str, str] | None = None
+    path: Path,
+    frames: list[np.ndarray],
+    *,
+    times: list[int] | None = None,
+    rate: int = 25,
+    options: dict[str, str] | None = None,
+    held: int | None = None,
 ) -> Path:
-    """H.264 clip; `times` are presentation times in units of 1 / 100 s. An MP4's index stands in front, so that a cut leaves it whole."""
+    """H.264 clip; `times` are presentation times in units of 1 / 100 s, `held` is how long the last frame is shown, in the same.
+
+    An MP4's index stands in front, so that a cut leaves it whole.
+    """
     with av.open(str(path), "w", options={"movflags": "faststart"} if path.suffix == ".mp4" else {}) as container:
         stream = container.add_stream("libx264", rate=rate)
         stream.width, stream.height, stream.pix_fmt = frames[0].shape[1], frames[0].shape[0], "yuv420p"
@@ -22,7 +31,10 @@ def write_clip(
             frame = av.VideoFrame.from_ndarray(image, format="rgb24")
             frame.pts, frame.time_base = times[index] if times else index * 100 // rate, Fraction(1, 100)
             container.mux(stream.encode(frame))
-        container.mux(stream.encode())
+        for packet in (last := stream.encode()):
+            if held and packet is last[-1]:
+                packet.duration = held
+            container.mux(packet)
     return path
 
 

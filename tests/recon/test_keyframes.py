@@ -205,6 +205,28 @@ def test_a_whole_video_gives_no_such_note(tmp_path, faceless):
         assert not any("damaged" in note for note in notes), notes
 
 
+LATE = list(range(200, 320, 4))
+"""Times of 30 frames that start at two seconds, in hundredths."""
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+@pytest.mark.parametrize(("number", "times", "held"), [(1, None, None), (1, [200], None), (20, None, 300)])
+def test_a_whole_video_gives_no_such_note_however_short_late_or_still_it_is(tmp_path, faceless, suffix, number, times, held):
+    notes = load_capture(write_clip(tmp_path / f"clip{suffix}", level_frames(number), times=times, held=held)).notes
+    assert not any("damaged" in note for note in notes), notes
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".avi"])
+def test_a_video_that_starts_late_is_whole_until_it_is_cut_off(tmp_path, faceless, suffix):
+    path = write_clip(tmp_path / f"clip{suffix}", noisy_frames(30), times=LATE)
+    assert not any("damaged" in note for note in load_capture(path).notes)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    capture = load_capture(path)
+    assert len(capture.views) >= 3
+    # An AVI states no length without the index at its end.
+    assert suffix == ".avi" or any("cut off" in note for note in capture.notes)
+
+
 @pytest.mark.parametrize(("settings", "size"), [(CaptureSettings(max_megapixels=0.01), (96, 128)), (CaptureSettings(), (64, 96))])
 def test_a_video_of_another_size_is_refused_before_anything_is_decoded(tmp_path, monkeypatch, settings, size):
     path = write_clip(tmp_path / "clip.mp4", level_frames(5, size))

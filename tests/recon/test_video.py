@@ -44,6 +44,19 @@ def test_far_frames_are_reached_by_seeking(tmp_path, monkeypatch):
     assert [(index, number_of(image)) for index, image in read_frames(path, [49, 30, 31, 2])] == [(2, 2), (30, 30), (31, 31), (49, 49)]
 
 
+@pytest.mark.parametrize("suffix", [".mov", ".mkv"])
+def test_each_frame_of_an_open_group_is_reached_alone(tmp_path, suffix):
+    # Frames before a key frame in time lie behind it in the file, and need the group before it too.
+    options = {"x264-params": "keyint=10:min-keyint=10:bframes=4:open-gop=1:scenecut=0"}
+    path = write_clip(tmp_path / f"clip{suffix}", level_frames(40), options=options)
+    whole, complaints = dict(read_frames(path, list(range(40)))), list[str]()
+    assert [number_of(image) for image in whole.values()] == list(range(40))
+    for index, image in whole.items():
+        ((found, alone),) = read_frames(path, [index], complaints=complaints)
+        assert found == index and np.array_equal(alone, image)
+    assert complaints == []
+
+
 @pytest.mark.parametrize("clockwise_deg", [90, 180, 270])
 def test_the_rotation_in_the_file_is_applied(tmp_path, clockwise_deg):
     path = write_clip(tmp_path / "clip.mp4", level_frames(3))
@@ -107,6 +120,22 @@ def test_what_a_file_cannot_be_opened_for_is_said_once(tmp_path):
     assert error.value.got == f"{tmp_path / 'clip.mp4'}: Invalid data found when processing input"
 
 
+def test_frames_without_the_header_that_decodes_them_are_no_video(tmp_path):
+    # A transport stream, whatever its name, goes on after a cut; its only header was in front.
+    stream = write_clip(tmp_path / "clip.ts", noisy_frames(20)).read_bytes()
+    (tmp_path / "clip.mp4").write_bytes(stream[len(stream) // 2 :])
+    with pytest.raises(InputError, match="no video frames"):
+        probe_video(tmp_path / "clip.mp4")
+
+
+@pytest.mark.parametrize(("suffix", "times"), [(".mp4", None), (".mkv", None), (".mkv", list(range(200, 320, 4)))])
+def test_a_whole_file_ends_when_it_says(tmp_path, suffix, times):
+    for number in (30, 1):
+        found = probe_video(write_clip(tmp_path / f"clip{number}{suffix}", level_frames(number), times=times))
+        assert found.seconds(number - 1) == pytest.approx((number - 1) / 25, abs=1e-3)
+        assert (found.stated_s, found.end_s) == pytest.approx((number / 25, number / 25), abs=2e-3)
+
+
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
 def test_the_length_that_a_file_states_is_known_even_when_it_was_cut_off(tmp_path, suffix):
     path = write_clip(tmp_path / f"clip{suffix}", noisy_frames(30))
@@ -114,7 +143,7 @@ def test_the_length_that_a_file_states_is_known_even_when_it_was_cut_off(tmp_pat
     assert whole.stated_s == pytest.approx(1.2, abs=0.05) and whole.size_px == (128, 96)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     cut = probe_video(path)
-    assert cut.stated_s == whole.stated_s and 0.3 < cut.seconds(len(cut.pts) - 1) < 0.8
+    assert cut.stated_s == whole.stated_s and 0.3 < cut.seconds(len(cut.pts) - 1) < cut.end_s < 0.8
 
 
 def test_a_damaged_frame_and_those_drawn_from_it_are_left_out_up_to_the_next_key_frame(tmp_path):
