@@ -93,7 +93,7 @@ class Reporter:
         """A table; columns whose name ends in a unit or number are aligned right by a leading '>'."""
         if self.quiet:
             return
-        table = Table(title=title, title_justify="left", header_style="bold", box=ROUNDED if self.console.is_terminal else None)
+        table = Table(title=escape(title), title_justify="left", header_style="bold", box=ROUNDED if self.console.is_terminal else None)
         for column in columns:
             table.add_column(column.removeprefix(">"), justify="right" if column.startswith(">") else "left", overflow="fold")
         for row in rows:

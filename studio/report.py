@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from assets.atomic import write_bytes
+from assets.errors import ArtifactError
 from recon.avatar import Avatar, FittedView
 from recon.capture import USABLE_STATUSES, Capture
 from render.sweep import Frame, Sweep
@@ -78,6 +79,17 @@ class Sheet:
     frames: Sequence[SheetFrame]
 
 
+def _check_same_pictures(out: Path, capture: Capture, avatar: Avatar) -> None:
+    fitted, found = {view.name for view in avatar.views}, {view.name for view in capture.views}
+    if fitted != found:
+        only = sorted(fitted ^ found)[0]
+        raise ArtifactError(
+            expected=f"an avatar fitted to the pictures of {out / 'capture.json'}",
+            got=f"{out / 'avatar'}, fitted to {'others' if fitted.isdisjoint(found) else 'not quite the same'}: {only} is in one alone",
+            do="run `recon fit` again with this folder as --out; the last one there did not end",
+        )
+
+
 def write_report(
     out: Path, path: Path, settings: RunSettings, *, with_frames: bool = True, progress: Callable[[str, int, int], None] | None = None
 ) -> Path:
@@ -86,12 +98,14 @@ def write_report(
     Beside it go its first row of pictures as strip.jpg, the maps uncertainty.png and skin.png, and overlays.html with the folder
     overlays: the fitted mesh over every photo at full size.
 
-    Raises ArtifactError where capture.json, the avatar or the sweep are absent or broken.
+    Raises ArtifactError where capture.json, the avatar or the sweep are absent or broken, or capture.json is of other pictures than the
+    avatar, as after a fit that failed in the folder of an earlier one.
     """
     import recon
     import render
 
     capture, avatar = read_capture(out / "capture.json"), recon.load_avatar(out / "avatar")
+    _check_same_pictures(out, capture, avatar)
     sweep = render.load_sweep(out / "sweep.json") if (out / "sweep.json").is_file() else None
     evaluation = read_json(out / "evaluation.json") if (out / "evaluation.json").is_file() else {}
     frames_record = read_json(out / "frames" / "frames.json") if with_frames and (out / "frames" / "frames.json").is_file() else {}

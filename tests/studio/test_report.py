@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 from assets import load_head
+from assets.errors import ArtifactError
 from assets.head_model import PARTS
 from recon.avatar import Avatar
 from recon.capture import Capture
@@ -225,3 +226,12 @@ def test_strip_beside_the_page_shows_every_stage_at_one_height(small_run, tmp_pa
         assert strip.height == 320
         # Photo, mesh over it, render, two control pictures, generated frame; all square, five gaps between them.
         assert strip.width == 6 * 320 + 5 * 6
+
+
+def test_a_capture_of_other_pictures_than_the_avatars_makes_no_report(run_copy, tmp_path):
+    """A fit that fails in the folder of an earlier one leaves the new capture beside the old person."""
+    path = run_copy / "capture.json"
+    path.write_text(path.read_text(encoding="utf-8").replace("neutral_04.jpg", "stranger.jpg"), encoding="utf-8")
+    with pytest.raises(ArtifactError, match=r"neutral_04\.jpg is in one alone") as caught:
+        write_report(run_copy, tmp_path / "r.html", SMALL)
+    assert "recon fit" in caught.value.do and not (tmp_path / "r.html").exists() and not (tmp_path / "overlays").exists()
