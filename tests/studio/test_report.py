@@ -231,7 +231,7 @@ def test_strip_beside_the_page_shows_every_stage_at_one_height(small_run, tmp_pa
 def test_a_capture_of_other_pictures_than_the_avatars_makes_no_report(run_copy, tmp_path):
     """A fit that fails in the folder of an earlier one leaves the new capture beside the old person."""
     path = run_copy / "capture.json"
-    path.write_text(path.read_text(encoding="utf-8").replace("neutral_04.jpg", "stranger.jpg"), encoding="utf-8")
+    path.write_text(path.read_text(encoding="utf-8").replace('"name": "neutral_04.jpg"', '"name": "stranger.jpg"'), encoding="utf-8")
     with pytest.raises(ArtifactError, match=r"neutral_04\.jpg is in one alone") as caught:
         write_report(run_copy, tmp_path / "r.html", SMALL)
     assert "recon fit" in caught.value.do and not (tmp_path / "r.html").exists() and not (tmp_path / "overlays").exists()
