@@ -61,7 +61,7 @@ class FitSettings:
     """Which face mesh finds the landmarks: "bundled" in the mediapipe wheel, or "tasks" of the installed .task file."""
     preset: Literal["full", "fast"] = "full"
     """full: flow down to 0.7 mm texels, or for a rig alone a sweep down to 0.56; fast: flow stops at 1 mm and no view gets a correction of
-    its expression, about half the time."""
+    its expression; loose photos take about half the time."""
     use_dense: bool = True
     """Fit to the pictures themselves by dense flow; off: landmarks alone, worth about as much as the average head."""
     free_form: bool = True
