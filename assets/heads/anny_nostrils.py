@@ -44,6 +44,11 @@ def open_nostrils(mesh: HeadMesh) -> HeadMesh:
     return dataclasses.replace(mesh, vertices=vertices)
 
 
+def nostril_rooms(mesh: HeadMesh) -> np.ndarray:
+    """(N,) vertices of the walls and domes of both nostrils: behind the rim, where a camera sees little but shadow."""
+    return np.concatenate([_rows_of(mesh, ring[side]) for ring in (WALLS, DOMES) for side in ("left", "right")])
+
+
 def _placed(centre_m: tuple[float, float, float], sign: float, level: np.ndarray, rise_m: np.ndarray) -> np.ndarray:
     """(N, 3) points about a side's centre from level positions (N, 2) in half axes, and heights (N,)."""
     x, z = np.multiply(HALF_AXES_M, level).T

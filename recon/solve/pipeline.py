@@ -31,9 +31,9 @@ from recon.solve.refine import (
     FAST_OFFSET_LEVELS,
     MODE_LEVELS,
     OFFSET_LEVELS,
-    is_sweepable,
     refine_free_form,
     refine_modes,
+    swept_views,
 )
 from recon.solve.rejection import BAD_CAPTURE_SHARE, misfitting_views
 from recon.solve.solution import Solution
@@ -43,7 +43,7 @@ from recon.solve.stages import (
     FULL,
     LANDMARKS,
     MIDDLE,
-    MIN_FREE_FORM_SPAN_DEG,
+    MIN_DEPTH_SPAN_DEG,
     RIG,
     SURROUND,
     DenseStage,
@@ -81,7 +81,7 @@ def solve(
     if not use_dense or len(solution.registered) < 2:
         return solution
     # The sweep settles a rig's shape; the cameras of loose pictures beside it still need the finer flow.
-    is_swept = is_sweepable(prepared) and len(prepared.calibrated) == len(prepared.views)
+    is_swept = len(prepared.calibrated) == len(prepared.views) and bool(swept_views(solution, prepared))
     stages = RIG if is_swept else FULL if preset == "full" else FAST
     for number, stage in enumerate(stages):
         solution = step(checkpoints, stage.name, partial(_dense, solution, prepared, stage, progress))
@@ -91,8 +91,11 @@ def solve(
         if number <= 1 and missed_views(solution, prepared):
             after = stages[min(number + 1, len(stages) - 1)]
             solution = step(checkpoints, f"register after {stage.name}", partial(register_missed, solution, prepared, after, progress))
+    if is_swept and preset == "full" and not swept_views(solution, prepared):
+        # Cameras were left out since, and too few remain for the sweep.
+        solution = step(checkpoints, FULL[-1].name, partial(_dense, solution, prepared, FULL[-1], progress))
     span_deg = view_span_deg(solution.problem, solution.state, solution.registered)
-    if span_deg < MIN_FREE_FORM_SPAN_DEG:
+    if span_deg < MIN_DEPTH_SPAN_DEG:
         return dataclasses.replace(solution, notes=(*solution.notes, NARROW_SPAN_NOTE.format(span_deg)))
     modes, offsets = (MODE_LEVELS, OFFSET_LEVELS) if preset == "full" else (FAST_MODE_LEVELS, FAST_OFFSET_LEVELS)
     solution = step(checkpoints, "sweep", partial(refine_modes, solution, prepared, progress, levels=modes))

@@ -19,7 +19,7 @@ from recon.solve.stages import DenseStage
 from recon.solve.state import HeadState
 from recon.solve.surface_rows import SurfaceRows, match_surface_rows
 from recon.solve.sweep import HELD_OUT_EVERY, SweepLevel
-from recon.solve.swept import MIN_CAMERAS, calmest_views, sweep_calm
+from recon.solve.swept import calmest_views, sweep_calm
 
 if TYPE_CHECKING:
     from recon.solve.prepare import Prepared
@@ -136,12 +136,6 @@ def _match_rows(problem: Problem, state: HeadState, matches: list[Matches], stag
 
 def _trusted(matches: list[Matches], solution: Solution, pictures: Sequence[WorkingPicture]) -> list[Matches]:
     return matches if solution.skin is None else solution.skin.trusted(matches, pictures)
-
-
-def is_sweepable(prepared: Prepared) -> bool:
-    """Whether enough calibrated cameras saw the head at one instant: then the sweep ends what finer flow would only begin."""
-    instants = [view.instant for view in prepared.problem.views]
-    return prepared.is_rig and max(map(instants.count, instants)) >= MIN_CAMERAS
 
 
 def swept_views(solution: Solution, prepared: Prepared) -> list[int]:

@@ -107,8 +107,8 @@ well from fewer rounds, since there are no focal lengths to find."""
 
 # From this span of viewing directions on, matches determine depth as well as they ever will.
 FULL_SPAN_DEG = 60.0
-# Below this span per-vertex offsets would be made of noise, and focal lengths too.
-MIN_FREE_FORM_SPAN_DEG = 30.0
+# Below this span matches tell too little of depth: per-vertex offsets would be made of noise, and focal lengths too.
+MIN_DEPTH_SPAN_DEG = 30.0
 
 
 def tempered(stage: DenseStage, span_deg: float) -> DenseStage:
@@ -120,7 +120,7 @@ def tempered(stage: DenseStage, span_deg: float) -> DenseStage:
     parallax = min(max(span_deg / FULL_SPAN_DEG, 0.1), 1.0)
     return dataclasses.replace(
         stage,
-        free=stage.free if span_deg >= MIN_FREE_FORM_SPAN_DEG else stage.free - {"focal"},
+        free=stage.free if span_deg >= MIN_DEPTH_SPAN_DEG else stage.free - {"focal"},
         match_weight=stage.match_weight * parallax**2,
         landmark_weight=stage.landmark_weight + 2.0 * (1.0 - parallax),
     )

@@ -16,7 +16,7 @@ from recon.solve.freeform import FreeFormStage, solve_offsets
 from recon.solve.pictures import FACE_DIAGONAL_PX, make_working_picture
 from recon.solve.prepare import landmark_weights
 from recon.solve.rejection import misfitting_views
-from recon.solve.stages import FINE, MIN_FREE_FORM_SPAN_DEG, tempered
+from recon.solve.stages import FINE, MIN_DEPTH_SPAN_DEG, tempered
 from recon.solve.start import robust_similarity, triangulate
 from recon.solve.state import Layout
 from recon.solve.surface_rows import SurfaceRows
@@ -198,8 +198,8 @@ def test_little_parallax_moves_the_say_from_matches_to_landmarks():
 
 def test_views_from_one_side_leave_focal_lengths_as_they_were_guessed():
     """Freed there, those of twelve portraits without EXIF ran to 1.7 and 0.8 times the guess, and the mesh off the faces."""
-    assert "focal" in FINE.free and "focal" in tempered(FINE, MIN_FREE_FORM_SPAN_DEG).free
-    assert tempered(FINE, MIN_FREE_FORM_SPAN_DEG - 5.0).free == FINE.free - {"focal"}
+    assert "focal" in FINE.free and "focal" in tempered(FINE, MIN_DEPTH_SPAN_DEG).free
+    assert tempered(FINE, MIN_DEPTH_SPAN_DEG - 5.0).free == FINE.free - {"focal"}
 
 
 def test_a_step_is_shortened_as_a_whole_where_a_focal_length_would_change_too_far():
