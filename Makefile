@@ -4,15 +4,16 @@ PYTHON ?= python3
 RUN := $(VENV)/bin/python
 OUT ?= out/demo
 
-.PHONY: help setup demo test test-slow check benchmarks clean
+.PHONY: help setup demo test test-slow test-browser check benchmarks clean
 
 help:
-	@echo "make demo        set up, then run the whole path on the bundled sample; open $(OUT)/report.html"
-	@echo "make test        set up, then run all tests that take under 15 minutes together"
-	@echo "make test-slow   the tests marked slow"
-	@echo "make check       formatting, linter, type checker"
-	@echo "make benchmarks  geometry and render benchmarks"
-	@echo "make clean       remove the environment and the demo's results"
+	@echo "make demo          set up, then run the whole path on the bundled sample; open $(OUT)/report.html"
+	@echo "make test          set up, then run all tests that take under 15 minutes together"
+	@echo "make test-slow     the tests marked slow"
+	@echo "make test-browser  exported GLB files in Khronos' validator and in three.js (installs Chromium, nodejs and npm packages)"
+	@echo "make check         formatting, linter, type checker"
+	@echo "make benchmarks    geometry and render benchmarks"
+	@echo "make clean         remove the environment and the demo's results"
 
 setup: $(VENV)/.complete
 
@@ -23,10 +24,14 @@ demo: setup
 	$(VENV)/bin/recon demo --out $(OUT)
 
 test: setup
-	$(RUN) -m pytest -m "not slow"
+	$(RUN) -m pytest -m "not slow and not browser"
 
 test-slow: setup
 	$(RUN) -m pytest -m slow
+
+test-browser: setup
+	sh tools/browser.sh
+	RECON_BROWSER=1 $(RUN) -m pytest -m browser tests/browser
 
 check: setup
 	$(VENV)/bin/ruff format --check .

@@ -73,17 +73,18 @@ def lid_rims(head: HeadModel) -> tuple[LidRims, LidRims]:
     return _rims(head)
 
 
-def closing_deltas(head: HeadModel, neutral: np.ndarray) -> np.ndarray:
+def closing_deltas(head: HeadModel, neutral: np.ndarray, shapes: np.ndarray | None = None) -> np.ndarray:
     """(52, V, 3) float32: the head's shapes with both blinks corrected so that the rims meet on this neutral (V, 3).
 
     What the rims lack to meet is added to the upper lid in proportion to how far the blink moves each of its vertices; it is
-    linear in the neutral. Shapes of heads without rims come back as they are.
+    linear in the neutral. Shapes of heads without rims come back as they are. `shapes` (52, V, 3) take the place of the head's.
     """
-    deltas = head.blendshape_deltas
+    given = head.blendshape_deltas if shapes is None else shapes
+    deltas = given
     for name, rims in zip(BLINKS, lid_rims(head), strict=True):
         if len(rims.across):
             index = ARKIT_BLENDSHAPES.index(name)
-            deltas = deltas.copy() if deltas is head.blendshape_deltas else deltas
+            deltas = deltas.copy() if deltas is given else deltas
             deltas[index] += lid_correction(head.vertices, head.triangles, rims, neutral, deltas[index])
     return deltas
 
@@ -124,9 +125,9 @@ def lids_outside(head: HeadModel, vertices: np.ndarray, neutral: np.ndarray, *, 
     the head model, by which these distances are multiplied.
     """
     moved = vertices.astype(np.float32, copy=True)
-    for ball, lid, clearance in _outer_lids(head):
+    for ball, lid, clearance in outer_lids(head):
         centre = vertices[ball].mean(0)
-        direction, distance, radius = _from_ball(vertices[ball] - centre, vertices[lid] - centre)
+        direction, distance, radius = from_ball(vertices[ball] - centre, vertices[lid] - centre)
         missing = np.maximum(radius + scale * clearance - distance, 0.0)
         share = np.minimum(np.linalg.norm(vertices[lid] - neutral[lid], axis=1) / (scale * FAR_M), 1.0)
         # Without a kink where something begins to be missing: no crease shows there.
@@ -135,7 +136,7 @@ def lids_outside(head: HeadModel, vertices: np.ndarray, neutral: np.ndarray, *, 
     return moved
 
 
-def _from_ball(ball: np.ndarray, points: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def from_ball(ball: np.ndarray, points: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Directions (N, 3) and distances (N,) of points from the ball's centre, and the ball's radius (N,) towards them."""
     radii = np.linalg.norm(ball, axis=1)
     distance = np.linalg.norm(points, axis=1)
@@ -146,7 +147,7 @@ def _from_ball(ball: np.ndarray, points: np.ndarray) -> tuple[np.ndarray, np.nda
 
 
 @functools.lru_cache(maxsize=8)
-def _outer_lids(head: HeadModel) -> tuple[tuple[np.ndarray, np.ndarray, np.ndarray], ...]:
+def outer_lids(head: HeadModel) -> tuple[tuple[np.ndarray, np.ndarray, np.ndarray], ...]:
     """For each eyeball its vertices, those of the skin before it that lie outside it, and the clearance (N,) they keep."""
     found = []
     for part in ("eye_left", "eye_right"):
@@ -155,7 +156,7 @@ def _outer_lids(head: HeadModel) -> tuple[tuple[np.ndarray, np.ndarray, np.ndarr
             continue
         centre = head.vertices[ball].mean(0)
         face = np.flatnonzero(head.vertex_regions == REGIONS.index("face"))
-        _, distance, radius = _from_ball(head.vertices[ball] - centre, head.vertices[face] - centre)
+        _, distance, radius = from_ball(head.vertices[ball] - centre, head.vertices[face] - centre)
         outside = distance - radius
         is_lid = (outside > RIM_M) & (outside < 0.7 * radius) & (head.vertices[face, 2] > centre[2])
         found.append((ball, face[is_lid], np.minimum(outside[is_lid], CLEARANCE_M)))

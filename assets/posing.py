@@ -6,18 +6,29 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from assets.blendshapes import weights_to_vector
+from assets.blendshapes import ARKIT_BLENDSHAPES, check_weights, weights_to_vector
 from assets.gaze import gaze_offsets
 from assets.head_model import HeadModel
 from assets.lids import closing_deltas, lids_outside
 
 
-def personal_deltas(head: HeadModel, neutral: np.ndarray, *, scale: float = 1.0) -> np.ndarray:
+def personal_deltas(
+    head: HeadModel, neutral: np.ndarray, *, scale: float = 1.0, corrections: Mapping[str, np.ndarray] | None = None
+) -> np.ndarray:
     """(52, V, 3) float32 metres at weight 1: the head's shapes for one neutral (V, 3), with blinks that close on it.
 
-    `scale` is the size of the neutral in sizes of the head model; the shapes are multiplied by it.
+    `scale` is the size of the neutral in sizes of the head model; the shapes are multiplied by it. `corrections` are (V, 3)
+    metres in the neutral's size by ARKit name, added to the shapes before the blinks are made to close; an unknown name raises
+    RangeError.
     """
-    return np.float32(scale) * closing_deltas(head, neutral / np.float32(scale))
+    size = np.float32(scale)
+    if not corrections:
+        return size * closing_deltas(head, neutral / size)
+    check_weights(dict.fromkeys(corrections, 1.0))
+    shapes = head.blendshape_deltas.copy()
+    for name, correction in corrections.items():
+        shapes[ARKIT_BLENDSHAPES.index(name)] += correction / size
+    return size * closing_deltas(head, neutral / size, shapes)
 
 
 def pose_vertices(

@@ -26,6 +26,33 @@ NECK_REACH_M = 0.05
 """How far around the head's neck joint the vertices lie whose displacement the joint follows."""
 
 
+@dataclasses.dataclass(frozen=True)
+class ShapeEvidence:
+    """What the capture says of one expression shape. Names without evidence are the head model's own, never seen."""
+
+    num_views: int
+    """Pictures in which the shape was at work."""
+    num_instants: int
+    """Instants of those pictures: the cameras of a rig that fire together see one instant."""
+    max_weight: float
+    """The largest fitted weight of it."""
+
+
+@dataclasses.dataclass(frozen=True)
+class NamedExpression:
+    """An expression that this person makes, by a name that the user may change."""
+
+    name: str
+    weights: Mapping[str, float]
+    """ARKit weights by name."""
+    views: tuple[str, ...] = ()
+    """Names of the pictures that show it."""
+    meaning: str = ""
+    """What it means, in the user's words; "" where nobody has said."""
+    when: str = ""
+    """When the person makes it, in the user's words; "" where nobody has said."""
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class FittedView:
     """One picture of the capture after the solve."""
@@ -51,6 +78,8 @@ class FittedView:
 
     Views of one instant share the array. None: the face is at rest, too little was measured, or the fit was a fast one.
     """
+    gain_linear: tuple[float, float, float] | None = None
+    """Exposure and white balance: the photo is gain x (light x albedo), linear R, G, B; None where unknown."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -89,6 +118,20 @@ class Avatar:
 
     None for avatars whose pictures were not matched.
     """
+    normal_map: np.ndarray | None = None
+    """(H, W, 3) uint8 tangent-space normals in glTF's convention: +X along u, +Y along v upwards, +Z outwards, (128, 128, 255)
+    flat; row 0 is v = 1, chart of the albedo. None: none was made."""
+    hair_mask: np.ndarray | None = None
+    """(H, W) uint8 in the albedo's chart: 255 hair or scalp, 0 skin. None: none was made."""
+    shape_corrections: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
+    """(V, 3) float32 metres in this head's size by ARKit name: how this person's shape differs from the head model's, at weight 1.
+
+    Names that are absent are the head model's own.
+    """
+    shape_evidence: Mapping[str, ShapeEvidence] = dataclasses.field(default_factory=dict)
+    """What the capture says of each shape, by ARKit name; names that are absent were never seen."""
+    expressions: tuple[NamedExpression, ...] = ()
+    """The person's own expressions by name; no name stands twice."""
 
     @functools.cached_property
     def neutral(self) -> np.ndarray:
@@ -114,8 +157,12 @@ class Avatar:
 
     @functools.cached_property
     def blendshape_deltas(self) -> np.ndarray:
-        """(52, V, 3) float32 metres at weight 1: the head model's shapes in this head's size, with blinks that close its eyes."""
-        return personal_deltas(self.head, self.neutral, scale=self.expression_scale)
+        """(52, V, 3) float32 metres at weight 1: this person's shapes.
+
+        The head model's in this head's size with `shape_corrections` added, and blinks that close its eyes. Raises RangeError for
+        a correction of an unknown shape.
+        """
+        return personal_deltas(self.head, self.neutral, scale=self.expression_scale, corrections=self.shape_corrections)
 
     def vertices(self, weights: Mapping[str, float] | None = None, gaze: Gaze | None = None) -> np.ndarray:
         """(V, 3) float32 metres, head frame: the neutral with an expression and a gaze, lids kept outside the eyeballs.
@@ -135,11 +182,15 @@ class Avatar:
         Lashes are left out (assets/drawn.py). The head is cut at the neck and turns as one piece; a frame's head pose is relative
         to the avatar's rest pose.
         """
+        return self._mesh(transform_points(self.T_world_head, self.frame_vertices(frame)), drawn_triangles(self.head))
+
+    def frame_vertices(self, frame: Frame) -> np.ndarray:
+        """(V, 3) metres, head frame: expression, gaze and head pose of a sweep's frame, before T_world_head; its camera plays no part."""
         vertices = self.vertices(frame.weights, frame.gaze)
-        if frame.head_pose != HeadPose():
-            turn = head_pose_matrix(frame.head_pose)
-            vertices = (vertices - self.neck_joint) @ turn.T + self.neck_joint
-        return self._mesh(transform_points(self.T_world_head, vertices), drawn_triangles(self.head))
+        if frame.head_pose == HeadPose():
+            return vertices
+        turn = head_pose_matrix(frame.head_pose)
+        return (vertices - self.neck_joint) @ turn.T + self.neck_joint
 
     def view_vertices(self, view: FittedView) -> np.ndarray:
         """(V, 3) float32 metres, head frame: the head as fitted to one picture, its correction included."""

@@ -8,9 +8,10 @@ from typing import Any, get_args
 
 import numpy as np
 
+from assets.blendshapes import check_weights
 from assets.head_model import HeadModel
 from assets.landmarks import LandmarkEmbedding
-from recon.avatar import Avatar, FittedView
+from recon.avatar import Avatar, FittedView, NamedExpression, ShapeEvidence
 from recon.capture import ViewStatus
 from recon.solve.unlike_skin import LABELS
 from recon.stored_head import stored_head_record
@@ -18,7 +19,8 @@ from recon.uncertainty import Uncertainty
 from render.camera import Camera
 from render.sweep import Light
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+"""1: geometry, albedo, light. 2: normal map, hair mask, corrected shapes and their evidence, gain of each view."""
 
 _FIGURES = ("residual_px", "yaw_deg", "pitch_deg", "roll_deg")
 
@@ -36,6 +38,8 @@ def avatar_tensors(avatar: Avatar) -> dict[str, np.ndarray]:
         extra["uncertainty.vertex_sd_mm"] = avatar.uncertainty.vertex_sd_mm
     if avatar.skin_labels is not None:
         extra["skin_labels"] = avatar.skin_labels
+    if avatar.shape_corrections:
+        extra["shape_corrections"] = np.stack(list(avatar.shape_corrections.values()))
     return extra | {
         "identity_coeffs": avatar.identity_coeffs,
         "offsets": avatar.offsets,
@@ -62,7 +66,25 @@ def avatar_record(avatar: Avatar) -> dict[str, Any]:
         "landmarks": {"scheme": avatar.landmarks.scheme, "topology_hash": avatar.landmarks.topology_hash},
         "views": [_view_record(view, [id(correction) for correction in distinct_corrections(avatar)]) for view in avatar.views],
         "notes": list(avatar.notes),
+        "normal_map": avatar.normal_map is not None,
+        "hair_mask": avatar.hair_mask is not None,
+        "shape_corrections": list(avatar.shape_corrections),
+        "shape_evidence": {name: _evidence_record(evidence) for name, evidence in avatar.shape_evidence.items()},
     }
+
+
+def _evidence_record(evidence: ShapeEvidence) -> dict[str, Any]:
+    counts = {"num_views": int(evidence.num_views), "num_instants": int(evidence.num_instants)}
+    return counts | {"max_weight": float(evidence.max_weight)}
+
+
+def upgraded(record: Mapping[str, Any]) -> dict[str, Any]:
+    """A record of this or an older schema version as one of SCHEMA_VERSION; raises KeyError for a version that is not known.
+
+    Version 1 had none of the fields of version 2: an avatar of it has the head model's own shapes and no maps but the albedo.
+    """
+    added = {SCHEMA_VERSION: {}, 1: {"normal_map": False, "hair_mask": False, "shape_corrections": [], "shape_evidence": {}}}
+    return {**record, **added[record["schema_version"]], "schema_version": SCHEMA_VERSION}
 
 
 def _view_record(view: FittedView, corrections: list[int]) -> dict[str, Any]:
@@ -74,6 +96,7 @@ def _view_record(view: FittedView, corrections: list[int]) -> dict[str, Any]:
         "T_world_head": None if view.T_world_head is None else np.asarray(view.T_world_head, np.float64).tolist(),
         "weights": {name: float(weight) for name, weight in view.weights.items()},
         "correction": None if view.correction is None else corrections.index(id(view.correction)),
+        "gain_linear": None if view.gain_linear is None else [float(gain) for gain in view.gain_linear],
         **{name: _number(getattr(view, name)) for name in _FIGURES},
     }
 
@@ -84,9 +107,13 @@ def _number(value: float) -> float | None:
 
 
 def avatar_of(
-    head: HeadModel, record: Mapping[str, Any], tensors: Mapping[str, np.ndarray], albedo_srgb: np.ndarray, confidence: np.ndarray
+    head: HeadModel,
+    record: Mapping[str, Any],
+    tensors: Mapping[str, np.ndarray],
+    pictures: Mapping[str, np.ndarray],
+    expressions: tuple[NamedExpression, ...] = (),
 ) -> Avatar:
-    """The avatar of avatar.json and the arrays beside it.
+    """The avatar of avatar.json, already `upgraded`, and what lies beside it; `pictures` go by the names of Avatar's fields.
 
     Raises KeyError, TypeError, AttributeError, ValueError or ReconError for a record that is not one of `avatar_record`; shapes of the
     arrays are the caller's to check.
@@ -107,8 +134,8 @@ def avatar_of(
         scale=_one_of("scale", record["scale"], ("metric", "relative")),
         T_world_head=tensors["T_world_head"],
         landmarks=landmarks,
-        albedo_srgb=albedo_srgb,
-        confidence=confidence,
+        albedo_srgb=pictures["albedo_srgb"],
+        confidence=pictures["confidence"],
         light=Light(tensors["light.sh_linear"]),
         views=tuple(_view(view, corrections) for view in record["views"]),
         notes=tuple(map(str, record["notes"])),
@@ -118,7 +145,32 @@ def avatar_of(
         scale_source=str(record.get("scale_source") or ""),
         uncertainty=_uncertainty(record, tensors),
         skin_labels=_skin_labels(tensors.get("skin_labels")),
+        normal_map=pictures.get("normal_map"),
+        hair_mask=pictures.get("hair_mask"),
+        shape_corrections=_shape_corrections(record["shape_corrections"], tensors),
+        shape_evidence={name: _evidence(name, evidence) for name, evidence in record["shape_evidence"].items()},
+        expressions=expressions,
     )
+
+
+def _shape_corrections(names: list[str], tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The array has one (V, 3) for each name, in the names' order."""
+    if not names:
+        return {}
+    check_weights(dict.fromkeys(names, 1.0))
+    return dict(zip(names, tensors["shape_corrections"], strict=True))
+
+
+def _evidence(name: str, record: Mapping[str, Any]) -> ShapeEvidence:
+    check_weights({name: 1.0})
+    counts = [_count(f"{key} of {name}", record[key]) for key in ("num_views", "num_instants")]
+    return ShapeEvidence(*counts, max_weight=_finite(f"max_weight of {name}", record["max_weight"]))
+
+
+def _count(name: str, value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise ValueError(f"{name} {value!r}")
+    return value
 
 
 def _skin_labels(stored: np.ndarray | None) -> np.ndarray | None:
@@ -172,7 +224,16 @@ def _view(record: Mapping[str, Any], corrections: list[np.ndarray]) -> FittedVie
         weights={str(name): _finite(f"weight {name}", weight) for name, weight in record["weights"].items()},
         **{name: math.nan if record[name] is None else _finite(name, record[name]) for name in _FIGURES},
         correction=None if correction is None else _chosen(corrections, correction),
+        gain_linear=_gain(record.get("gain_linear")),
     )
+
+
+def _gain(value: Any) -> tuple[float, float, float] | None:
+    """None where unknown, and in avatars of version 1."""
+    if value is None:
+        return None
+    red, green, blue = (_positive("gain_linear", gain) for gain in value)
+    return red, green, blue
 
 
 def _chosen(corrections: list[np.ndarray], index: Any) -> np.ndarray:

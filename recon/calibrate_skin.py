@@ -13,9 +13,8 @@ import numpy as np
 
 from assets.blendshapes import ARKIT_BLENDSHAPES
 from assets.head_model import PARTS, REGIONS, HeadModel
-from render.mesh import vertex_normals
+from render.hollows import hidden_shares
 from render.quality import uv_texels
-from render.rasterize.embree import RayScene
 
 TEXTURE_SIDE = 1024
 
@@ -66,7 +65,7 @@ def chart_of(head: HeadModel, *, side: int = TEXTURE_SIDE) -> SkinChart:
         is_used=is_used,
         part_id=np.where(is_used, head.triangle_parts[triangle], 0).astype(np.uint8),
         position=spread(head.vertices),
-        hollow=spread(_hollow(head)),
+        hollow=spread(hidden_shares(head.vertices, head.triangles)),
         scalp=spread((head.vertex_regions == REGIONS.index("scalp")).astype(np.float32)),
         mouth=inner_lip_line(head),
     )
@@ -225,18 +224,3 @@ def _fill_gaps(colour: np.ndarray, is_used: np.ndarray) -> np.ndarray:
     nearest = np.zeros((labels.max() + 1, 3))
     nearest[labels[is_used]] = colour[is_used]
     return nearest[labels]
-
-
-def _hollow(head: HeadModel, *, num_rays: int = 64) -> np.ndarray:
-    """(V,) float32 share of rays, cosine-weighted about the normal, that meet the head again within 3 cm."""
-    normals = vertex_normals(head.vertices, head.triangles).astype(np.float64)
-    scene = RayScene(head.vertices, head.triangles)
-    # A Fibonacci sphere added to the normal gives cosine-weighted directions; fixed, so the same head always looks the same.
-    index = np.arange(num_rays) + 0.5
-    polar, azimuth = np.arccos(1 - 2 * index / num_rays), np.pi * (1 + 5**0.5) * index
-    sphere = np.stack([np.cos(azimuth) * np.sin(polar), np.sin(azimuth) * np.sin(polar), np.cos(polar)], -1)
-    blocked = np.zeros(len(normals), np.float32)
-    for direction in sphere:
-        rays = normals + 0.98 * direction
-        blocked += scene.cast(head.vertices + 5e-4 * normals, rays).distance < 0.03
-    return blocked / num_rays

@@ -29,7 +29,7 @@ class CaptureSettings:
     """How pictures and videos are taken in."""
 
     max_megapixels: float = 100.0
-    """A larger picture is refused from its header, without decoding it."""
+    """A larger picture is refused from its header, without decoding it. Nothing else bounds the size; decoding takes 7 bytes a pixel."""
     min_side_px: int = 96
     """A picture with a shorter side is `too_small`."""
     num_keyframes: int = 20
@@ -66,7 +66,7 @@ class View:
     """Index in the video, None for a photo."""
     timestamp_s: float | None = None
     width: int = 0
-    """After EXIF orientation; 0 where unreadable."""
+    """After EXIF orientation; of a picture that is `too_large` as its header says; 0 where unreadable."""
     height: int = 0
     quarter_turns: int = 0
     """How often the picture on disk was turned clockwise by a quarter, as EXIF says, to become this one."""
@@ -100,7 +100,7 @@ class View:
 class Capture:
     source: Path
     views: tuple[View, ...]
-    """All pictures found, in name order, also those with a bad status."""
+    """All pictures found, in name order, also those with a bad status; files of endings that are not read after the others."""
     scale: Literal["metric", "relative"]
     """metric only where calibrated cameras of a known unit gave it; a rig of unknown unit is relative."""
     notes: tuple[str, ...] = ()

@@ -275,8 +275,11 @@ def _mesh_on_crop(
     warp = np.column_stack([linear, offset + linear @ (0.5, 0.5) - 0.5])
     source = image
     if scale < 0.5:
-        # A warp samples bilinearly; shrinking by more than two needs the smoothing first.
-        source = cv2.GaussianBlur(image, (0, 0), 0.4 / scale)
+        # A warp samples bilinearly; shrinking by more than two needs the smoothing first, of what the crop shows alone.
+        sigma_px = 0.4 / scale
+        corner, source = _around(image, centre, side * (abs(np.cos(tilt)) + abs(np.sin(tilt))) / 2 + 5 * sigma_px)
+        source = cv2.GaussianBlur(source, (0, 0), sigma_px)
+        warp[:, 2] += linear @ corner
     crop = cv2.warpAffine(source, warp, (CROP_SIDE_PX, CROP_SIDE_PX), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     if is_mirrored:
         crop = np.ascontiguousarray(crop[:, ::-1])
@@ -287,6 +290,14 @@ def _mesh_on_crop(
         xy = (face.landmarks[:, :2] - offset) @ np.linalg.inv(linear).T
         faces.append(FoundFace(np.column_stack([xy, face.landmarks[:, 2] / scale])))
     return faces
+
+
+def _around(image: np.ndarray, centre: np.ndarray, reach: float) -> tuple[np.ndarray, np.ndarray]:
+    """The part of a picture within `reach` pixels of (2,) `centre` on either axis, at least a pixel, and its first pixel (2,) as (x, y)."""
+    last = np.array([image.shape[1], image.shape[0]]) - 1
+    low = np.clip(np.floor(centre - reach).astype(int), 0, last)
+    high = np.clip(np.ceil(centre + reach).astype(int), low, last)
+    return low, image[low[1] : high[1] + 1, low[0] : high[0] + 1]
 
 
 def _without_doubles(faces: list[FoundFace]) -> list[FoundFace]:

@@ -18,8 +18,10 @@ from recon.avatar import Avatar, FittedView
 from recon.capture import USABLE_STATUSES, Capture, View
 from recon.chosen_faces import choose_faces
 from recon.detect import DetectSettings, detect_capture
+from recon.expression_library import with_expressions
 from recon.face_mesh import DetectorName, task_for
 from recon.ingest import ONE_PHOTO_NOTE, read_view
+from recon.personal_shapes import with_personal_shapes
 from recon.scale import Distance, HeadSize, check_distances, check_interpupillary, distance_notes, size_by_distances, size_of_rig
 from recon.solve.assemble import (
     T_world_recentred,
@@ -97,13 +99,14 @@ def fit(
     *,
     progress: Progress | None = None,
     checkpoints: Path | None = None,
+    say: Callable[[str], None] | None = None,
 ) -> Avatar:
     """Fit one head to all usable views of a capture: a calibrated rig, loose pictures, or both at once.
 
     Runs detection, first poses from landmarks, the dense flow bundle, registration of missed profiles, free-form offsets and the
     texture. Every view of the capture comes back as a FittedView with its status. Deterministic. In the folder `checkpoints` each
     finished stage of the solve is kept; a fit of the same pictures with the same settings goes on after the last of them, to the same
-    result to the bit. They are removed in the end.
+    result to the bit, and `say` is told in one line after which. They are removed in the end.
 
     Raises RangeError for an unknown head or a distance that no person has, MissingAssetError where the head, its landmarks or the
     detector's file are not installed, DetectionError where no view shows a usable face, DegenerateGeometryError where the views
@@ -122,10 +125,13 @@ def fit(
     if prepared.is_rig and capture.scale == "relative":
         capture, prepared = sized_by_head(capture, prepared)
     kept = None if checkpoints is None else Checkpoints(checkpoints, prepared, settings)
+    if kept is not None and say is not None and kept.finished():
+        say(f"goes on after {kept.finished()[-1]!r}, stage {len(kept.finished())} of a fit that was interrupted")
     solution = solve(prepared, settings.preset, settings.use_dense, settings.free_form, progress, kept)
     if solution.uncertainty is None:
         solution = with_uncertainty(solution, prepared, use_dense=settings.use_dense, progress=progress)
-    avatar = assemble(capture, prepared, solution, embedding, settings)
+    avatar = with_personal_shapes(assemble(capture, prepared, solution, embedding, settings), progress)
+    avatar = with_expressions(avatar)
     avatar = _with_texture(avatar, capture, progress) if settings.texture else avatar
     if kept is not None:
         kept.discard()
@@ -154,7 +160,7 @@ def _statuses(capture: Capture) -> str:
 def assemble(capture: Capture, prepared: Prepared, solution: Solution, embedding: LandmarkEmbedding, settings: FitSettings) -> Avatar:
     """The avatar of a solution, with a flat grey texture."""
     head, state, problem = prepared.problem.deformable.head, solution.state, solution.problem
-    neutral, middle = recentred_neutral(problem, state)
+    neutral, middle = recentred_neutral(problem, state, solution.registered)
     coeffs = state.coeffs[: problem.deformable.num_identity].astype(np.float32)
     residuals = residuals_in_views_px(prepared, solution)
     in_world = views_in_world(prepared, solution.registered)
@@ -259,10 +265,19 @@ def _unregistered(view: View, why: str) -> FittedView:
 
 
 def _with_texture(avatar: Avatar, capture: Capture, progress: Progress | None) -> Avatar:
+    from recon.fine_normals import fine_normals
     from recon.texture import bake_texture
 
     by_name = {view.name: view for view in capture.views}
     grey_views = {view.name for view in capture.views if view.is_grey}
     baked = bake_texture(avatar, lambda name: read_view(by_name[name]), grey_views=grey_views, progress=progress)
     notes = (*avatar.notes, *baked.notes)
-    return dataclasses.replace(avatar, albedo_srgb=baked.albedo_srgb, confidence=baked.confidence, light=baked.light, notes=notes)
+    avatar = dataclasses.replace(
+        avatar,
+        albedo_srgb=baked.albedo_srgb,
+        confidence=baked.confidence,
+        light=baked.light,
+        notes=notes,
+        views=baked.views,
+    )
+    return dataclasses.replace(avatar, normal_map=fine_normals(avatar))

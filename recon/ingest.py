@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import re
+import math
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,9 +16,10 @@ from assets.errors import ConventionError, InputError
 from recon.capture import Capture, CaptureSettings, View, check_capture_settings
 from recon.keyframes import keyframe_views
 from recon.lens import is_straight, undistort_picture
-from recon.photo import IMAGE_SUFFIXES, RAW_SUFFIXES, probe_photo, read_photo
+from recon.photo import probe_photo, read_photo
 from recon.rig import CAMERAS_FILE, NoPictureError, load_rig, rig_files, with_cameras
-from recon.video import VIDEO_SUFFIXES, read_frame
+from recon.source_files import source_files
+from recon.video import read_frame
 
 DEFAULT_SETTINGS = CaptureSettings()
 
@@ -76,8 +77,8 @@ def capture_files(
     found: list[Path] = []
     sources = as_sources(path)
     for source in sources:
-        images, videos, _ = _files(source)
-        found += [*images, *(videos if not images or settings.videos_beside_photos else [])]
+        files = source_files(source)
+        found += [*files.images, *(files.videos if not files.images or settings.videos_beside_photos else ())]
     given = [Path(cameras)] if cameras is not None else [own for own in map(_own_rig_file, sources) if own]
     return (*found, *(file for rig_file in given for file in rig_files(rig_file)))
 
@@ -120,11 +121,10 @@ def named_apart(sources: Sequence[Path], taken: Sequence[list[View]]) -> list[li
 
 def _take_in(source: Path, settings: CaptureSettings) -> tuple[list[View], list[str]]:
     """Views of one source, not yet with cameras, and notes."""
-    images, videos, notes = _files(source)
-    if images and not settings.videos_beside_photos:
-        videos = []
-    views = [probe_photo(image, settings) for image in images]
-    for video in videos:
+    files = source_files(source)
+    notes = [*files.notes]
+    views = [probe_photo(image, settings) for image in (*files.images, *files.unread)]
+    for video in files.videos if not files.images or settings.videos_beside_photos else ():
         frames, video_notes = _video_views(video, settings)
         views += frames
         notes += video_notes
@@ -183,80 +183,12 @@ def read_view(view: View) -> np.ndarray:
     return undistort_picture(image, view.camera, view.lens, view.distortion)
 
 
-def _files(path: Path) -> tuple[list[Path], list[Path], list[str]]:
-    """Photos, videos and notes about what was left out."""
-    if path.is_file():
-        suffix = path.suffix.lower()
-        if suffix not in IMAGE_SUFFIXES | VIDEO_SUFFIXES:
-            raise InputError(
-                expected=f"a photo ({_listed(IMAGE_SUFFIXES)}) or a video ({_listed(VIDEO_SUFFIXES)})",
-                got=str(path),
-                do="convert the file, or give the folder with the photos",
-            )
-        return ([path], [], []) if suffix in IMAGE_SUFFIXES else ([], [path], [])
-    folder, files = path, _folder_files(path)
-    if not _pictures(files) and (path / "images").is_dir():
-        folder, files = path / "images", _folder_files(path / "images")
-    images = [file for file in files if file.suffix.lower() in IMAGE_SUFFIXES]
-    videos = [file for file in files if file.suffix.lower() in VIDEO_SUFFIXES]
-    if not images and not videos:
-        held = how_many(len(files), "other file") if files else "no files"
-        raise InputError(
-            expected=f"a folder with photos ({_listed(IMAGE_SUFFIXES)}) or videos ({_listed(VIDEO_SUFFIXES)})",
-            got=f"{path} with {held}",
-            do="give the folder that holds the photos themselves; folders inside it are not searched",
-        )
-    return images, videos, [*_notes_on_others(files, len(images) + len(videos)), *_notes_on_folders(folder)]
-
-
 def _video_views(video: Path, settings: CaptureSettings) -> tuple[list[View], list[str]]:
     """Key frames, or one view with the status `unreadable`: a broken video among good photos must not stop the work."""
     try:
         return keyframe_views(video, settings)
     except InputError as error:
         return [View(name=video.name, path=video, status="unreadable", reason=error.got)], []
-
-
-def _folder_files(folder: Path) -> list[Path]:
-    """Files in natural name order (IMG_2 before IMG_10); names starting with a dot are the system's own."""
-    files = [file for file in folder.iterdir() if file.is_file() and not file.name.startswith(".")]
-    return sorted(
-        files, key=lambda file: ([int(part) if part.isdigit() else part for part in re.split(r"(\d+)", file.name.lower())], file.name)
-    )
-
-
-def _pictures(files: list[Path]) -> list[Path]:
-    return [file for file in files if file.suffix.lower() in IMAGE_SUFFIXES | VIDEO_SUFFIXES]
-
-
-def _listed(suffixes: frozenset[str]) -> str:
-    return " ".join(sorted(suffix.removeprefix(".") for suffix in suffixes))
-
-
-def _notes_on_others(files: list[Path], num_pictures: int) -> list[str]:
-    raw = [file.name for file in files if file.suffix.lower() in RAW_SUFFIXES]
-    others = [file.name for file in files if file not in _pictures(files) and file.suffix.lower() not in RAW_SUFFIXES]
-    notes = []
-    if raw:
-        unread = how_many(len(raw), "camera raw file is", "camera raw files are")
-        notes.append(f"{unread} not read (such as {raw[0]}): develop to JPEG or 16-bit TIFF")
-    if len(others) > max(num_pictures, 5):
-        notes.append(f"{len(others)} files are neither photo nor video and were left out (such as {others[0]})")
-    return notes
-
-
-def _notes_on_folders(folder: Path) -> list[str]:
-    """A note where folders inside hold pictures; an output folder of this program is none of them."""
-    inside = [inner for inner in sorted(folder.iterdir()) if inner.is_dir() and not inner.name.startswith(".")]
-    names = [inner.name for inner in inside if not (inner / "run.json").exists() and _pictures(_folder_files(inner))]
-    if not names:
-        return []
-    these = (
-        f"the folder {names[0]} inside holds pictures too and was"
-        if len(names) == 1
-        else f"{len(names)} folders inside hold pictures too and were"
-    )
-    return [f"{these} not searched" + ("" if len(names) == 1 else f" (such as {names[0]})") + ": give it as a further source"]
 
 
 def _mark_duplicates(views: list[View]) -> list[View]:
@@ -302,5 +234,16 @@ def _require_usable(sources: Sequence[Path], views: list[View]) -> None:
     raise InputError(
         expected="at least one picture that can be used",
         got=f"{path} with {how_many(len(views), 'picture')}: {counts} ({reasons}{'; ...' if len(views) > 3 else ''})",
-        do="replace the files named here, or give another folder",
+        do=_what_to_do(views),
     )
+
+
+def _what_to_do(views: list[View]) -> str:
+    megapixels = [math.ceil(view.width * view.height / 1e6) for view in views if view.status == "too_large"]
+    advice = []
+    if any(megapixels):
+        option = f"--capture.max-megapixels {max(megapixels)} (in Python CaptureSettings.max_megapixels)"
+        advice.append(f"raise the limit with {option}, or make the pictures smaller")
+    if len(megapixels) < len(views) or not any(megapixels):
+        advice.append("replace the files named here, or give another folder")
+    return "; ".join(advice)

@@ -59,7 +59,9 @@ def keyframe_views(path: Path, settings: CaptureSettings) -> tuple[list[View], l
     video = probe_video(path)
     if math.prod(video.size_px) > settings.max_megapixels * 1e6 or min(video.size_px) < settings.min_side_px:
         raise InputError(
-            expected="a video of ordinary size", got=f"{path}: {video.size_px[0]}x{video.size_px[1]}", do="scale the video first"
+            expected=f"a video of {settings.min_side_px} px or more on the shorter side and at most {settings.max_megapixels:g} Mpx",
+            got=f"{path}: {video.size_px[0]}x{video.size_px[1]}",
+            do="scale the video first, or set --capture.max-megapixels and --capture.min-side-px",
         )
     asked, complaints = spread_indices(video, settings.max_candidates), list[str]()
     candidates, (width, height) = _candidates(path, video, asked, complaints)

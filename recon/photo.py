@@ -3,27 +3,36 @@
 from __future__ import annotations
 
 import dataclasses
-import io
 import struct
-import warnings
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from recon.capture import CaptureSettings, View, ViewStatus
 from recon.exif import focal_from_exif
-
-HEIC_SUFFIXES = frozenset({".heic", ".heif"})
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".jfif", ".png", ".webp", ".tif", ".tiff", ".bmp", ".avif"}) | HEIC_SUFFIXES
-RAW_SUFFIXES = frozenset({".dng", ".cr2", ".cr3", ".nef", ".arw", ".raf", ".orf", ".rw2"})
-"""Camera raw files: listed in the notes, with the advice to develop them."""
+from recon.photo_colour import to_srgb
+from recon.photo_formats import FLOAT_REASON, HEIC_SUFFIXES, why_not_read
 
 GREY_REASON = "a grey picture: it gives shape, but no colour"
 
 _EXIF_IFD = 0x8769
 _MAGIC = (b"\xff\xd8\xff", b"\x89PNG", b"II*\x00", b"MM\x00*", b"BM", b"RIFF")
+_TIFF_MAGIC = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
+_BITS, _COMPRESSION, _PLANES, _SAMPLE_FORMAT = 258, 259, 284, 339
+_LOG_LUV = (34676, 34677)
+_EXPORT = "export it to 8- or 16-bit sRGB (JPEG, PNG or TIFF)"
+
+_READ_MODES = frozenset({
+    "1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBX", "RGBa", "CMYK", "YCbCr", "I;16", "I;16B", "I;16L", "I;16N",
+})  # fmt: skip
+"""Pillow's kinds of pixels that have a meaning in 8-bit sRGB."""
+
+# Pillow's limit against bombs is one number for the whole process.
+_pillow_limit = threading.Lock()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,6 +41,8 @@ class _Unusable(Exception):
 
     status: ViewStatus
     reason: str
+    size: tuple[int, int] = (0, 0)
+    """(width, height) that the header states, where that was read."""
 
 
 def why_not_heic() -> str:
@@ -50,25 +61,38 @@ def probe_photo(path: Path, settings: CaptureSettings) -> View:
     try:
         return _probe(view, settings)
     except _Unusable as problem:
-        return dataclasses.replace(view, status=problem.status, reason=problem.reason)
+        width, height = problem.size
+        return dataclasses.replace(view, status=problem.status, reason=problem.reason, width=width, height=height)
 
 
 def read_photo(path: Path) -> np.ndarray:
-    """(H, W, 3) uint8 sRGB with EXIF orientation applied; the embedded colour profile is converted to sRGB."""
+    """(H, W, 3) uint8 sRGB with EXIF orientation applied; the embedded colour profile is converted to sRGB.
+
+    Needs 7 bytes a pixel while it decodes and holds no second copy: a picture of 81 Mpx takes 0.6 GB, then 0.24 GB.
+    """
     if path.suffix.lower() in HEIC_SUFFIXES:
         why_not_heic()
-    with warnings.catch_warnings(), Image.open(path) as image:
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-        return np.ascontiguousarray(_to_srgb(ImageOps.exif_transpose(image)))
+    with _opened(path) as image:
+        ImageOps.exif_transpose(image, in_place=True)
+        return to_srgb(image)
+
+
+def _opened(path: Path) -> Image.Image:
+    """Reads the header. Pillow's own limit is lifted meanwhile, since `CaptureSettings.max_megapixels` is the one that rules."""
+    with _pillow_limit:
+        kept, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        try:
+            return Image.open(path)
+        finally:
+            Image.MAX_IMAGE_PIXELS = kept
 
 
 def _probe(view: View, settings: CaptureSettings) -> View:
-    if view.path.suffix.lower() in HEIC_SUFFIXES and (reason := why_not_heic()):
+    if reason := why_not_read(view.path) or (why_not_heic() if view.path.suffix.lower() in HEIC_SUFFIXES else ""):
         raise _Unusable("unreadable", reason)
-    with warnings.catch_warnings(), _open(view.path) as image:
-        # Pictures between Pillow's own limit and ours only warn.
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+    with _open(view.path) as image:
         _check_size(image.size, settings)
+        _check_kind(image)
         orientation, tags = _exif(image)
         # Orientations 5 to 8 turn the picture by a quarter.
         width, height = image.size[::-1] if orientation in (5, 6, 7, 8) else image.size
@@ -80,15 +104,13 @@ def _probe(view: View, settings: CaptureSettings) -> View:
 
 
 def _open(path: Path) -> Image.Image:
-    """Opens the header only; a file that no decoder knows, a bomb or a locked file becomes a status."""
+    """Opens the header only; a file that no decoder knows or a locked file becomes a status."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            return Image.open(path)
-    except Image.DecompressionBombError as error:
-        raise _Unusable("too_large", f"refused from its header: {error}") from error
+        return _opened(path)
     except UnidentifiedImageError as error:
         start = _first_bytes(path)
+        if reason := _why_not_tiff(path, start):
+            raise _Unusable("unreadable", reason) from error
         if start.startswith(_MAGIC):
             raise _Unusable("unreadable", "starts like a picture, but its header is damaged") from error
         said = (
@@ -110,13 +132,44 @@ def _first_bytes(path: Path) -> bytes:
         return b""
 
 
+def _why_not_tiff(path: Path, start: bytes) -> str:
+    """Which kind of TIFF a whole header describes that Pillow does not know; empty where there is none to describe."""
+    if not start.startswith(_TIFF_MAGIC):
+        return ""
+    try:
+        with path.open("rb") as file:
+            tags = ImageFileDirectory_v2(file.read(16 if start[2:4].strip(b"\0") == b"+" else 8))
+            file.seek(tags.next)
+            tags.load(file)
+        bits = tags.get(_BITS, ())
+        if 3 in tags.get(_SAMPLE_FORMAT, ()) or tags.get(_COMPRESSION) in _LOG_LUV:
+            return FLOAT_REASON
+        kind = f"{len(bits)} x {max(bits)} bits and compression {tags.get(_COMPRESSION, 1)}" if bits else ""
+    except (OSError, ValueError, SyntaxError, TypeError, EOFError, struct.error):
+        return ""
+    return f"a TIFF of {kind}, which is not read: {_EXPORT}" if kind else ""
+
+
 def _check_size(size: tuple[int, int], settings: CaptureSettings) -> None:
     width, height = size
     megapixels = width * height / 1e6
     if megapixels > settings.max_megapixels:
-        raise _Unusable("too_large", f"{width}x{height} is {megapixels:.4g} Mpx, the limit is {settings.max_megapixels:g} Mpx")
+        limit = f"the limit is {settings.max_megapixels:g} Mpx (--capture.max-megapixels)"
+        raise _Unusable("too_large", f"{width}x{height} is {megapixels:.4g} Mpx, {limit}", size)
     if min(width, height) < settings.min_side_px:
         raise _Unusable("too_small", f"{width}x{height}: the shorter side must have {settings.min_side_px} px")
+
+
+def _check_kind(image: Image.Image) -> None:
+    """Refuses pixels that mean no level of 8-bit sRGB, or that Pillow would give wrongly."""
+    tags: Mapping[int, tuple[int, ...]] = getattr(image, "tag_v2", {})
+    if image.mode == "F":
+        raise _Unusable("unreadable", FLOAT_REASON)
+    if image.mode not in _READ_MODES:
+        kind = {"I": "32-bit or signed whole numbers"}.get(image.mode, f"the pixels are {image.mode}")
+        raise _Unusable("unreadable", f"{kind}, which are not read: {_EXPORT}")
+    if tags.get(_PLANES, 1) == 2 and max(tags.get(_BITS, (1,))) > 8 and len(tags.get(_BITS, (1,))) > 1:
+        raise _Unusable("unreadable", "a 16-bit TIFF with a plane for each colour, which is not read: export it with interleaved colours")
 
 
 def _exif(image: Image.Image) -> tuple[int, Mapping[int, object]]:
@@ -132,39 +185,17 @@ def _decode_small(image: Image.Image) -> np.ndarray:
     """A small copy made from the whole file: `draft` lets JPEG skip the fine frequencies, but damage still shows."""
     try:
         image.draft("RGB", (256, 256))
-        image.thumbnail((256, 256), reducing_gap=1.0)
-        return np.asarray(image.convert("RGB"))
+        # Pillow shrinks 16-bit pictures by taking single pixels only.
+        is_deep = image.mode.startswith("I;16")
+        image.thumbnail((256, 256), Image.Resampling.NEAREST if is_deep else Image.Resampling.BICUBIC, None if is_deep else 1.0)
+        return to_srgb(image) if is_deep else np.asarray(image.convert("RGB"))
     except (OSError, ValueError, SyntaxError, EOFError, struct.error) as error:
         raise _Unusable("unreadable", f"damaged or cut off: {error}") from error
+    except MemoryError as error:
+        raise _Unusable("too_large", f"{image.size[0]}x{image.size[1]} does not fit into memory") from error
 
 
 def is_grey(rgb: np.ndarray) -> bool:
     """True where hardly a pixel's channels differ in a picture (H, W, 3) uint8; JPEG's colour rounding moves a grey by a few levels."""
     spread = rgb.max(-1).astype(np.int16) - rgb.min(-1)
     return bool(np.percentile(spread, 99) <= 6)
-
-
-def _to_srgb(image: Image.Image) -> np.ndarray:
-    if image.mode.startswith(("I", "F")):
-        return _high_depth_to_uint8(image)
-    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
-        # Viewers show transparent pictures on white; dropping alpha would show whatever colour lies hidden under it.
-        rgba = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", rgba.size, (255, 255, 255, 255)), rgba)
-    profile = image.info.get("icc_profile")
-    if profile and image.mode in ("RGB", "CMYK", "L"):
-        try:
-            source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-            converted = ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
-            image = converted or image
-        except ImageCms.PyCMSError:
-            pass  # A broken profile says nothing about the colours: they are taken as sRGB, like a file without one.
-    return np.asarray(image.convert("RGB"))
-
-
-def _high_depth_to_uint8(image: Image.Image) -> np.ndarray:
-    """16-bit grey scaled to 8 bits; Pillow would clip it."""
-    values = np.asarray(image).astype(np.float64)
-    full = 65535.0 if image.mode.startswith("I") else max(float(np.nanmax(values)), 1.0)
-    grey = np.clip(np.nan_to_num(values) / full * 255 + 0.5, 0, 255).astype(np.uint8)
-    return np.repeat(grey[..., None], 3, axis=2)

@@ -1,4 +1,7 @@
-"""Avatars on disk: a folder of `avatar.json`, `avatar.safetensors`, `albedo.png` and `confidence.png`, exact to the bit."""
+"""Avatars on disk: a folder of `avatar.json`, `avatar.safetensors`, pictures and `expressions.yaml`, exact to the bit.
+
+docs/avatar_files.md says what each file holds.
+"""
 
 from __future__ import annotations
 
@@ -16,10 +19,17 @@ from PIL import Image
 from assets.errors import ArtifactError, InputError, ReconError
 from assets.head_model import HeadModel
 from recon.avatar import Avatar
-from recon.avatar_record import SCHEMA_VERSION, avatar_of, avatar_record, avatar_tensors, distinct_corrections
+from recon.avatar_places import check_avatar_place
+from recon.avatar_record import SCHEMA_VERSION, avatar_of, avatar_record, avatar_tensors, distinct_corrections, upgraded
+from recon.expression_file import expressions_text, parse_expressions, read_expressions
 from recon.stored_head import check_stored_head, load_stored_head
 
 FILES = ("avatar.json", "avatar.safetensors", "albedo.png", "confidence.png")
+"""What every avatar folder has."""
+OPTIONAL_FILES = ("normal.png", "hair.png", "expressions.yaml")
+"""What it has where the avatar has it; these names are the avatar's too, not for files of the user's own."""
+_PICTURES = {"albedo_srgb": ("albedo.png", "RGB"), "confidence": ("confidence.png", "L")}
+_OPTIONAL_PICTURES = {"normal_map": ("normal.png", "RGB"), "hair_mask": ("hair.png", "L")}
 _REFIT = "run `recon fit` again, or give another avatar folder"
 
 
@@ -34,6 +44,8 @@ def save_avatar(folder: Path | str, avatar: Avatar) -> Path:
     tensors = avatar_tensors(avatar)
     _check_finite(tensors | {"expression_scale": np.array([avatar.expression_scale])}, f"the avatar to be saved in {folder}")
     text = _record_text(avatar, folder)
+    # What could not be read back is refused before anything is written.
+    parse_expressions(expressions_text(avatar.expressions), f"the avatar to be saved in {folder}")
     if folder.is_file() or (folder.is_dir() and any(folder.iterdir()) and not (folder / FILES[0]).exists()):
         raise InputError(
             expected="a new folder, an empty one, or one with an older avatar",
@@ -56,10 +68,12 @@ def save_avatar(folder: Path | str, avatar: Avatar) -> Path:
 def load_avatar(folder: Path | str, *, head: HeadModel | None = None) -> Avatar:
     """Read an avatar folder back, to the bit; the head model is loaded by its name unless given.
 
-    Raises ArtifactError for a missing or broken file, another schema version, a head of another topology or shape, or numbers not
+    Folders of older schema versions are read as avatars without what they lack; `expressions.yaml` counts as the user left it.
+    Raises ArtifactError for a missing or broken file, a newer schema version, a head of another topology or shape, or numbers not
     finite; MissingAssetError or MissingPackageError where the head is not installed or FLAME's file is no longer where it was.
     """
     folder = Path(folder)
+    check_avatar_place(folder)
     for name in FILES:
         if not (folder / name).is_file():
             raise ArtifactError(expected=f"an avatar folder with {', '.join(FILES)}", got=f"no {folder / name}", do=_REFIT)
@@ -68,9 +82,16 @@ def load_avatar(folder: Path | str, *, head: HeadModel | None = None) -> Avatar:
     check_stored_head(head, record["head"], folder)
     tensors = _read_tensors(folder / FILES[1])
     _check_finite(tensors, str(folder / FILES[1]))
+    named = _PICTURES | {field: file for field, file in _OPTIONAL_PICTURES.items() if record.get(field)}
+    pictures = {field: _read_png(folder / name, mode) for field, (name, mode) in named.items()}
+    expressions = read_expressions(folder / OPTIONAL_FILES[2])
     try:
-        avatar = avatar_of(head, record, tensors, _read_png(folder / FILES[2], "RGB"), _read_png(folder / FILES[3], "L"))
-    except (AttributeError, KeyError, TypeError, ValueError, ReconError) as error:
+        avatar = avatar_of(head, record, tensors, pictures, expressions)
+    except ReconError as error:
+        # Its own parts go into these, so that there is one of each.
+        wanted, got = f"a complete avatar record: {error.expected}", f"{folder / FILES[0]}: {error.got}"
+        raise ArtifactError(expected=wanted, got=got, do=_REFIT) from error
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ArtifactError(expected="a complete avatar record", got=f"{folder}: {type(error).__name__} {error}", do=_REFIT) from error
     _check_shapes(avatar, folder)
     return avatar
@@ -86,13 +107,18 @@ def _record_text(avatar: Avatar, folder: Path) -> str:
 
 
 def _write(folder: Path, avatar: Avatar, text: str, tensors: Mapping[str, np.ndarray]) -> None:
-    from safetensors.numpy import save_file
+    from safetensors.numpy import save
 
     folder.mkdir()
     (folder / FILES[0]).write_text(text, encoding="utf-8")
-    save_file({name: np.ascontiguousarray(array) for name, array in tensors.items()}, folder / FILES[1])
-    Image.fromarray(np.ascontiguousarray(avatar.albedo_srgb)).save(folder / FILES[2], compress_level=4)
-    Image.fromarray(np.ascontiguousarray(avatar.confidence)).save(folder / FILES[3], compress_level=4)
+    # Not by save_file, whose error for a full disk is no OSError.
+    (folder / FILES[1]).write_bytes(save({name: np.ascontiguousarray(array) for name, array in tensors.items()}))
+    for field, (name, _) in (_PICTURES | _OPTIONAL_PICTURES).items():
+        picture = getattr(avatar, field)
+        if picture is not None:
+            Image.fromarray(np.ascontiguousarray(picture)).save(folder / name, compress_level=4)
+    if avatar.expressions:
+        (folder / OPTIONAL_FILES[2]).write_text(expressions_text(avatar.expressions), encoding="utf-8")
 
 
 def _swap(scratch: Path, folder: Path) -> None:
@@ -118,7 +144,7 @@ def _swap(scratch: Path, folder: Path) -> None:
 
 def _foreign_files(folder: Path) -> list[Path]:
     """What the user put into an avatar folder; empty where there is no folder."""
-    return [path for path in sorted(folder.iterdir()) if path.name not in FILES] if folder.is_dir() else []
+    return [path for path in sorted(folder.iterdir()) if path.name not in FILES + OPTIONAL_FILES] if folder.is_dir() else []
 
 
 def _clear(scratch: Path, folder: Path) -> None:
@@ -128,7 +154,7 @@ def _clear(scratch: Path, folder: Path) -> None:
     """
     for kept in (scratch / "new", scratch / "old"):
         if kept.name == "new" or (folder / FILES[0]).exists():
-            for name in FILES:
+            for name in FILES + OPTIONAL_FILES:
                 with contextlib.suppress(OSError):
                     (kept / name).unlink()
         with contextlib.suppress(OSError):
@@ -143,15 +169,15 @@ def _read_json(path: Path) -> dict[str, Any]:
     except (ValueError, OSError) as error:
         raise ArtifactError(expected="a JSON file", got=f"{path}: {error}", do=_REFIT) from error
     found = (record.get("schema"), record.get("schema_version")) if isinstance(record, dict) else (None, None)
-    if found != ("recon.avatar", SCHEMA_VERSION):
+    if found[0] != "recon.avatar" or type(found[1]) is not int or not 1 <= found[1] <= SCHEMA_VERSION:
         raise ArtifactError(
-            expected=f"schema recon.avatar, version {SCHEMA_VERSION}",
+            expected=f"schema recon.avatar, a version from 1 to {SCHEMA_VERSION}",
             got=f"{path} with schema {found[0]}, version {found[1]}",
             do="read it with the version of recon that wrote it, or run `recon fit` again",
         )
     if not isinstance(record.get("head"), dict) or not {"name", "topology_hash", "num_vertices", "identity_names"} <= set(record["head"]):
         raise ArtifactError(expected="the head's name and topology", got=f"{path} without them", do=_REFIT)
-    return record
+    return upgraded(record)
 
 
 def _read_tensors(path: Path) -> dict[str, np.ndarray]:
@@ -197,6 +223,7 @@ def _check_shapes(avatar: Avatar, folder: Path) -> None:
         expected["uncertainty.vertex_sd_mm"] = ((avatar.head.num_vertices,), avatar.uncertainty.vertex_sd_mm)
     if avatar.skin_labels is not None:
         expected["skin_labels"] = ((avatar.head.num_vertices,), avatar.skin_labels)
+    expected |= {f"shape correction {name}": ((avatar.head.num_vertices, 3), array) for name, array in avatar.shape_corrections.items()}
     for name, (shape, array) in expected.items():
         if array.shape != shape:
             raise ArtifactError(expected=f"{name} of shape {shape}", got=f"shape {array.shape} in {folder}", do=_REFIT)

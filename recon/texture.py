@@ -23,12 +23,16 @@ from assets.counting import how_many
 from assets.errors import DegenerateGeometryError, RangeError
 from assets.head_model import PARTS
 from recon.avatar import Avatar, FittedView, transform_points
+from recon.eyes_gaze import with_gaze
+from recon.eyes_pictures import EyeSighting, look_at_eyes, shows_eye
+from recon.mouth_paint import paint_mouth
 from recon.texture_balance import agreement, estimate_gains, log_colour
 from recon.texture_blend import GAMMA, BandBlender
 from recon.texture_chart import Chart, make_chart
-from recon.texture_eyes import paint_eyes, paint_mouth, trust_in_lids
+from recon.texture_eyes import PaintedEye, lids_of, make_eyes, paint_eyes, skin_near_eyes, trust_in_lids
 from recon.texture_fill import fill_from_mirror, push_pull
 from recon.texture_light import estimate_light, shading
+from recon.texture_shade import shade_filled
 from recon.texture_views import Picture, ViewingSettings
 from render.shading import linear_to_srgb_bytes
 from render.sweep import Light
@@ -37,6 +41,8 @@ COARSE = 4
 """Pictures are compared with each other on every so manieth texel."""
 SEEN_WELL = 0.5
 """Weight from which a texel counts as seen well: confidence 255."""
+CLOSED = 0.7
+"""Weight of a blink from which an eye counts as closed."""
 Progress = Callable[[str, int, int], None]
 
 
@@ -68,6 +74,8 @@ class BakedTexture:
     """Exposure of each picture used, linear RGB factors relative to the median picture, by view name."""
     notes: tuple[str, ...]
     """What was filled in or left out, in plain words."""
+    views: tuple[FittedView, ...]
+    """The avatar's views, their eyes looking where the irises in the pictures are, with their exposure and white balance."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -79,6 +87,7 @@ class _Sighting:
     colour: np.ndarray
     weight: np.ndarray
     preference: float
+    eyes: tuple[EyeSighting, ...]
 
 
 def bake_texture(
@@ -102,9 +111,12 @@ def bake_texture(
     gains, agreements = _compare(chart, sightings)
     colour, seen = _blend(chart, sightings, gains, agreements, progress)
     light, delit = _take_light_out(avatar, chart, colour, seen, settings.light_strength)
-    albedo, confidence = _complete(avatar, chart, delit, seen, settings)
+    eyes = _eyes(avatar, sightings, gains, light)
+    albedo, confidence = _complete(avatar, chart, delit, seen, settings, eyes)
     used = {s.view.name: tuple(float(x) for x in np.exp(g)) for s, g in zip(sightings, gains, strict=True)}
-    return BakedTexture(albedo, confidence, light, used, _notes(avatar, sightings, chart, seen))  # type: ignore[arg-type]
+    views = with_gaze(avatar, [eye for sighting in sightings for eye in sighting.eyes])
+    views = tuple(dataclasses.replace(view, gain_linear=used.get(view.name)) for view in views)
+    return BakedTexture(albedo, confidence, light, used, _notes(avatar, sightings, chart, seen), views)  # type: ignore[arg-type]
 
 
 def _look(
@@ -118,30 +130,74 @@ def _look(
     """Observe every registered picture; grey ones only where there is no other."""
     views = [view for view in avatar.views if view.camera is not None and view.T_world_head is not None]
     coloured, grey = [], []
+    near_eyes = np.flatnonzero(skin_near_eyes(avatar.head, chart))
     for index, view in enumerate(views):
         if progress:
             progress("texture: reading pictures", index, len(views))
         image = images(view.name)
-        found = Picture(image, avatar.pose_view(view), view.camera).observe(chart, settings.viewing)  # type: ignore[arg-type]
+        picture = Picture(image, avatar.pose_view(view), view.camera)  # type: ignore[arg-type]
+        found, eyes = picture.observe(chart, settings.viewing), _eyes_in(picture, image, view, avatar)
+        _take_eyes_off(found.weight, picture, eyes, avatar, chart, near_eyes)
         texels = np.flatnonzero(found.weight > 0)
         if len(texels):
             colour, weight = found.colour_linear[texels].astype(np.float16), found.weight[texels].astype(np.float16)
-            (grey if view.name in grey_views else coloured).append(_Sighting(view, texels, colour, weight, _preference(view)))
+            (grey if view.name in grey_views else coloured).append(_Sighting(view, texels, colour, weight, preference(view), eyes))
     if not coloured and not grey:
         raise DegenerateGeometryError(
             expected="at least one registered view that shows the head",
             got=f"{len(views)} registered of {how_many(len(avatar.views), 'view')}, none of which shows it",
             do="look at the views' statuses, and add a sharp photo of the face",
         )
-    return coloured or grey
+    used = coloured or grey
+    _without_unsure_lids(used, avatar, chart)
+    return used
 
 
-def _preference(view: FittedView) -> float:
-    """Neutral, well-fitted pictures first: folds of a smile and misplaced skin are baked only where nothing else saw the place."""
+def _eyes_in(picture: Picture, image: np.ndarray, view: FittedView, avatar: Avatar) -> tuple[EyeSighting, ...]:
+    return look_at_eyes(view.name, image, picture.mesh, picture.camera, avatar.head, scene=picture.scene)
+
+
+def _take_eyes_off(
+    weight: np.ndarray, picture: Picture, eyes: tuple[EyeSighting, ...], avatar: Avatar, chart: Chart, near_eyes: np.ndarray
+) -> None:
+    """No iris and no white onto the lids: skin that lies where the picture shows an open eye loses its weight (N,)."""
+    seen = near_eyes[weight[near_eyes] > 0]
+    if not eyes or not len(seen):
+        return
+    corners = avatar.head.triangles[chart.triangle[seen]]
+    points = np.einsum("nk,nkc->nc", chart.barycentric[seen], picture.mesh.vertices[corners])
+    weight[seen[shows_eye(points, eyes, picture.camera)]] = 0
+
+
+def _without_unsure_lids(sightings: list[_Sighting], avatar: Avatar, chart: Chart) -> None:
+    """Lids are taken from pictures in which the open eye between them was found, where there are any, and from those of closed eyes.
+
+    In the others, profiles above all, nothing says where the lids end and the white begins.
+    """
+    for side, name in enumerate(("eyeBlinkLeft", "eyeBlinkRight")):
+        found = [any(eye.side == side for eye in sighting.eyes) for sighting in sightings]
+        if not any(found):
+            continue
+        is_lid = lids_of(avatar.head, chart, side)
+        for sighting, has_eye in zip(sightings, found, strict=True):
+            if not has_eye and sighting.view.weights.get(name, 0.0) < CLOSED:
+                sighting.weight[is_lid[sighting.texels]] = 0
+
+
+def _eyes(avatar: Avatar, sightings: list[_Sighting], gains: np.ndarray, light: Light) -> tuple[PaintedEye | None, PaintedEye | None]:
+    """Both eyes as the pictures show them, the capture's light taken out as from the skin."""
+    turn = avatar.T_world_head[:3, :3].T
+    by_view = {s.view.name: np.exp(gain) for s, gain in zip(sightings, gains, strict=True)}
+    return make_eyes([eye for s in sightings for eye in s.eyes], by_view, lambda directions: shading(light, directions @ turn))
+
+
+def preference(view: FittedView) -> float:
+    """Pictures at rest first: folds of a smile, and skin that an expression misplaces, are baked only where nothing else saw the place.
+
+    Residuals of landmarks say nothing here: they grow towards the profile for the detector's sake, and a profile has none.
+    """
     expression = sum(abs(weight) for name, weight in view.weights.items() if not name.startswith("eyeLook"))
-    long_side = max(view.camera.width, view.camera.height) if view.camera else 1
-    misfit = 0.0 if np.isnan(view.residual_px) else view.residual_px / (0.005 * long_side)
-    return float(1 / (1 + 0.3 * expression) / (1 + misfit**2))
+    return float(1 / (1 + 0.3 * expression))
 
 
 def _compare(chart: Chart, sightings: list[_Sighting]) -> tuple[np.ndarray, np.ndarray]:
@@ -200,17 +256,26 @@ def _take_light_out(avatar: Avatar, chart: Chart, colour: np.ndarray, seen: np.n
 
 
 def _complete(
-    avatar: Avatar, chart: Chart, colour: np.ndarray, seen: np.ndarray, settings: TextureSettings
+    avatar: Avatar,
+    chart: Chart,
+    colour: np.ndarray,
+    seen: np.ndarray,
+    settings: TextureSettings,
+    eyes: tuple[PaintedEye | None, PaintedEye | None],
 ) -> tuple[np.ndarray, np.ndarray]:
     """Fill in what was not seen; the whole (S, S) albedo and its confidence."""
     seen = trust_in_lids(colour, seen, avatar.head, chart)
-    colour, seen, eyes = paint_eyes(colour, seen, avatar.head, chart)
-    colour = paint_mouth(colour, seen, chart, eyes.sclera_linear)
+    colour, seen, eye_colours = paint_eyes(colour, seen, avatar.head, chart, eyes)
+    colour = paint_mouth(colour, seen, avatar.head, chart, eye_colours.sclera_linear)
     is_skin = chart.part == PARTS.index("skin")
     known = chart.image(np.where(is_skin, np.clip(seen / 0.15, 0, 1), 0).astype(np.float32))
     picture = chart.image((np.maximum(colour, 0) ** (1 / GAMMA)).astype(np.float32))
     filled, share = fill_from_mirror(picture, known, avatar.head, chart) if settings.mirror else (picture, known)
-    filled = push_pull(filled, np.clip(share, 0, 1))
+    spread = push_pull(filled, np.clip(share, 0, 1))
+    filled = shade_filled(spread, known, avatar.head, avatar.neutral, chart)
+    # At rest lids are folded and see no sky; closed ones do, and are seen then.
+    lids = chart.image(skin_near_eyes(avatar.head, chart))
+    filled[lids] = spread[lids]
     others = chart.image(~is_skin)
     filled[others] = picture[others]
     # The gutter around each chart gets its neighbours' colours, so that bilinear sampling and mipmaps show no seam.

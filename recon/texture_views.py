@@ -22,6 +22,10 @@ PERSON_MAP_PX = 384
 """Long side at which the person is told from the background."""
 DEPTH_STEP_M = 0.01
 """A step in depth from one pixel to the next, beyond what the slope explains, that counts as an edge."""
+BURNT_SRGB = (240.0, 254.0)
+"""A channel between these is on its way to being clipped."""
+BURNT_DOUBT = 0.9
+"""Share of its weight that a clipped pixel loses; not all, since in a picture far too bright it is still the only one."""
 EYES = tuple(PARTS.index(name) for name in ("eye_left", "eye_right"))
 
 
@@ -64,7 +68,8 @@ class Picture:
             )
         self.mesh, self.camera = mesh, camera
         self._levels = [srgb_to_linear(image)]
-        self._scene = RayScene(mesh.vertices, mesh.triangles)
+        self._burnt = burnt(image)
+        self.scene = RayScene(mesh.vertices, mesh.triangles)
         self._outline_px, self._rim_px, self._edge_scale = _edge_distances(mesh, camera)
         self._person, self._person_scale = find_person(image, mesh, camera)
 
@@ -77,9 +82,11 @@ class Picture:
         cosine = np.einsum("nc,nc->n", chart.normals(vertices, triangles), towards) / np.linalg.norm(towards, axis=1)
         inside = (px > 0.5).all(1) & (px < (self.camera.width - 0.5, self.camera.height - 0.5)).all(1)
         seen = np.flatnonzero((cosine > settings.min_cosine) & (depth > 0) & inside)
-        seen = seen[self._scene.visible(points[seen], self.camera, 5e-4)]
+        seen = seen[self.scene.visible(points[seen], self.camera, 5e-4)]
         px_per_m = self.camera.K[0, 0] / depth[seen]
-        trust = self._trust(px[seen], px_per_m, chart.part[seen], settings)
+        trust = self._trust(px[seen], px_per_m, chart.part[seen], settings) * (
+            1 - BURNT_DOUBT * _bilinear(self._burnt, px[seen].astype(np.float32))
+        )
         colour, weight = np.zeros((len(points), 3), np.float32), np.zeros(len(points), np.float32)
         weight[seen] = cosine[seen] ** settings.cosine_power * trust
         seen, px_per_m, px = seen[trust > 0], px_per_m[trust > 0], px[seen[trust > 0]]
@@ -112,11 +119,21 @@ class Picture:
             used = np.flatnonzero(share > 0)
             height, width = self._levels[index].shape[:2]
             scaled = px[used] * (width / self.camera.width, height / self.camera.height)
-            colour[used] += share[used, None] * _bilinear(self._levels[index], scaled.astype(np.float32))
-        return colour
+            colour[used] += share[used, None] * _sampled(self._levels[index], scaled.astype(np.float32), cv2.INTER_CUBIC)
+        # A cubic overshoots beside a bright line, at most by a few per cent.
+        return np.maximum(colour, 0)
+
+
+def burnt(image: np.ndarray) -> np.ndarray:
+    """(H, W) float32 in [0, 1]: 1 where a channel of an sRGB picture (H, W, 3) uint8 is clipped, whose colour nobody knows."""
+    return np.clip((image.max(2).astype(np.float32) - BURNT_SRGB[0]) / (BURNT_SRGB[1] - BURNT_SRGB[0]), 0, 1)
 
 
 def _bilinear(image: np.ndarray, px: np.ndarray) -> np.ndarray:
+    return _sampled(image, px, cv2.INTER_LINEAR)
+
+
+def _sampled(image: np.ndarray, px: np.ndarray, interpolation: int) -> np.ndarray:
     """(N[, C]) values of an image at pixel coordinates (N, 2), centres at +0.5."""
     columns = 4096  # cv2.remap wants a picture of at most 32767 px a side.
     rows = -(-len(px) // columns)
@@ -126,7 +143,7 @@ def _bilinear(image: np.ndarray, px: np.ndarray) -> np.ndarray:
     padded = np.zeros((rows * columns, 2), np.float32)
     padded[: len(px)] = px - 0.5
     grid = padded.reshape(rows, columns, 2)
-    values = cv2.remap(image, grid, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)  # type: ignore[call-overload]
+    values = cv2.remap(image, grid, None, interpolation, borderMode=cv2.BORDER_REPLICATE)  # type: ignore[call-overload]
     return values.reshape(rows * columns, *image.shape[2:])[: len(px)]
 
 

@@ -16,7 +16,7 @@ from recon.ingest import read_view
 from studio.check_canvas import ACCENT, GOOD, INK, PAGE, RULE, SOFT, WARN, Canvas, shortened, wrapped
 from studio.check_map import Frame, MapPicture, draw_map, number_ring
 from studio.report_pictures import shrink
-from studio.report_text import number
+from studio.report_text import degrees_range
 
 WIDTH, MARGIN = 1800, 56
 MAP = Frame(x=MARGIN + 58, y=212, width=1090, height=600)
@@ -76,7 +76,7 @@ def summary_line(check: CaptureCheck) -> str:
     parts = [f"{len(usable)} of {how_many(len(check.views), 'picture')} usable"]
     yaws = [item.yaw_deg for item in usable if math.isfinite(item.yaw_deg)]
     if yaws:
-        parts.append(f"yaw {number(min(yaws), 0)}° to {number(max(yaws), 0)}°")
+        parts.append(f"yaw {degrees_range(yaws)}")
     seen = {name for item in usable for name in item_expressions(item)}
     parts.append(f"{len(seen)} of {len(EXPRESSIONS)} expressions")
     attention = sum(bool(item.warnings) for item in check.views)
@@ -89,6 +89,8 @@ def faces_line(check: CaptureCheck) -> str:
     total, counts = len(check.views), [item.num_faces for item in check.views]
     one, several = counts.count(1), sum(count > 1 for count in counts)
     none = sum(item.num_faces == 0 and item.status == "no_face" for item in check.views)
+    if total == 1 and (one or several):
+        return "the picture shows one face" if one else "the picture shows several faces: the largest is used"
     parts = [f"{one} of {total} show one face"] if one < total else [f"all {total} show one face"]
     if several:
         parts.append(f"{several} several")

@@ -46,6 +46,10 @@ class Reporter:
         if not self.quiet:
             self.console.print(escape(text), style=style or None, soft_wrap=True)
 
+    def say_in_stage(self, text: str) -> None:
+        """One line about the stage that is going on, headed by its name."""
+        self.say(f"  {self._stage}: {text}")
+
     @contextlib.contextmanager
     def stage(self, name: str) -> Iterator[None]:
         """Everything reported inside belongs to this stage."""

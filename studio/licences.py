@@ -11,6 +11,7 @@ from assets.head_model import HeadModel
 from assets.heads import head_part
 from assets.licences import DETECTOR, UNKNOWN_LICENCE, LicencedPart, model_part, refuse_non_commercial
 from conditioning.diffusion.settings import GenerateSettings
+from recon.avatar_places import check_avatar_place
 from studio.artifacts import read_object
 from studio.settings import RunSettings
 
@@ -67,6 +68,7 @@ def avatar_part(path: Path) -> LicencedPart:
     Raises ArtifactError where there is no avatar record.
     """
     folder = path / "avatar" if (path / "avatar").is_dir() else path
+    check_avatar_place(folder)
     head: Mapping[str, Any] = read_object(folder / "avatar.json").get("head") or {}
     commercial = head.get("commercial")
     name = f"{head.get('name', 'a head without a name')} (avatar {folder})"

@@ -13,7 +13,7 @@ from PIL import Image
 from assets.atomic import write_bytes
 from recon.avatar import Avatar, FittedView
 from recon.capture import Capture
-from recon.photo import IMAGE_SUFFIXES
+from recon.photo_formats import IMAGE_SUFFIXES
 from studio.check_picture import capture_name
 from studio.contours import CONTOUR_SRGB
 from studio.report_pictures import MAX_SHOWN_VIEWS, crop_and_shrink, draw_overlay, face_box, read_photo_or_none

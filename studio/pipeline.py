@@ -79,6 +79,7 @@ def run_pipeline(
     for stage in stages:
         if not only or stage.name in only:
             stage.check(settings)
+            stage.check_in(settings, out)
     reporter = reporter or Reporter(quiet=True)
     out = open_out_folder(out)
     licences = {"commercial": commercial, "licences": parts}
@@ -154,7 +155,9 @@ def _execute(stage: Stage, record: _RunRecord, key: str, read: dict[str, str], r
         with reporter.stage(stage.name), PeakMemory() as memory:
             first, *further = record.sources
             resume = record.resume and not fresh
-            job = Job(first, record.out, record.settings, reporter.progress, record.cameras, tuple(further), resume)
+            staging.tell_resumed(reporter.say_in_stage)
+            say = reporter.say_in_stage
+            job = Job(first, record.out, record.settings, reporter.progress, record.cameras, tuple(further), resume, say)
             summary = stage.run(job, staging)
     except BaseException:
         if not staging.num_done:

@@ -48,6 +48,12 @@ def number(value: float | None, digits: int) -> str:
     return (text.lstrip("-") if float(text) == 0 else text).replace("-", "−")
 
 
+def degrees_range(angles_deg: Sequence[float]) -> str:
+    """The range of angles in whole degrees, "−66° to 70°"; one number where both ends are the same."""
+    low, high = number(min(angles_deg), 0), number(max(angles_deg), 0)
+    return f"{low}°" if low == high else f"{low}° to {high}°"
+
+
 def lead(capture: Capture, avatar: Avatar) -> str:
     """One sentence on what went in."""
     registered = sum(view.camera is not None for view in avatar.views)
@@ -65,7 +71,7 @@ def facts(avatar: Avatar, evaluation: Mapping[str, Any]) -> Iterator[tuple[str, 
     residuals = [view.residual_px for view in registered if np.isfinite(view.residual_px)]
     yield "pictures registered", f"{len(registered)} of {len(avatar.views)}"
     if yaws:
-        yield "yaw covered", f"{number(min(yaws), 0)}° to {number(max(yaws), 0)}°"
+        yield "yaw covered", degrees_range(yaws)
     if residuals:
         yield "landmark residual, median", f"{np.median(residuals):.1f} px"
     for figure in evaluation.get("figures", ()):
@@ -148,10 +154,15 @@ def seen_pose(avatar: Avatar, frame: Frame) -> HeadPose:
 
 
 def frame_caption(avatar: Avatar, frame: Frame) -> str:
-    """Yaw as seen, and the strongest expression weight."""
+    """Yaw as seen, and the person's own expression that the frame shows, or the strongest expression weight."""
+    from recon.expression_library import nearest_expression
+
     angle = f"{number(seen_pose(avatar, frame).yaw_deg, 0)}°"
     if not frame.weights:
         return angle
+    own = nearest_expression(avatar, frame.weights) if avatar.expressions else None
+    if own is not None:
+        return f"{angle} {own.expression.name} {own.strength:.2f}"
     name, weight = max(frame.weights.items(), key=lambda item: item[1])
     return f"{angle} {name} {weight:.2f}" if weight > 0 else f"{angle} neutral"
 

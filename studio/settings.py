@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from assets.blendshapes import ARKIT_BLENDSHAPES
@@ -12,6 +12,7 @@ from assets.errors import ArtifactError, RangeError
 from conditioning.control_image import ControlKind
 from conditioning.diffusion.settings import GenerateSettings
 from conditioning.encode import ControlSettings
+from recon.avatar import NamedExpression
 from recon.capture import CaptureSettings
 from recon.fitting import FitSettings
 from render.writing import AovName
@@ -29,15 +30,22 @@ EXPRESSIONS: Mapping[str, Mapping[str, float]] = {
 """Named expressions of the sweep; any ARKit blendshape name is one as well, at weight 1."""
 
 
-def expression_weights(name: str) -> Mapping[str, float]:
-    """ARKit weights of a named expression, or of one ARKit name at weight 1; raises RangeError for any other name."""
+def expression_weights(name: str, own: Sequence[NamedExpression] = ()) -> Mapping[str, float]:
+    """ARKit weights of a named expression, the person's own before EXPRESSIONS, or of one ARKit name at weight 1.
+
+    Raises RangeError for any other name, with the nearest one.
+    """
+    for expression in own:
+        if expression.name == name:
+            return expression.weights
     if name in EXPRESSIONS:
         return EXPRESSIONS[name]
     if name in ARKIT_BLENDSHAPES:
         return {name: 1.0}
-    near = difflib.get_close_matches(name, [*EXPRESSIONS, *ARKIT_BLENDSHAPES], 1, 0.0)[0]
+    names = list(dict.fromkeys([*(expression.name for expression in own), *EXPRESSIONS]))
+    near = difflib.get_close_matches(name, [*names, *ARKIT_BLENDSHAPES], 1, 0.0)[0]
     raise RangeError(
-        expected=f"an expression out of {', '.join(EXPRESSIONS)}, or an ARKit blendshape name", got=repr(name), do=f"did you mean {near!r}?"
+        expected=f"an expression out of {', '.join(names)}, or an ARKit blendshape name", got=repr(name), do=f"did you mean {near!r}?"
     )
 
 
@@ -54,7 +62,8 @@ class SweepSettings:
     head_turn_frames: int = 5
     """Frames of the head turn; 0 leaves it out."""
     expressions: tuple[str, ...] = ("smile", "surprise", "jaw")
-    """Named expressions (smile, surprise, frown, blink, jaw) or ARKit names, each ramped from rest to full."""
+    """The person's own expressions by name (avatar/expressions.yaml), smile, surprise, frown, blink, jaw, or ARKit names; each is ramped
+    from rest to full. Where the person has one of that name, it is theirs."""
     expression_frames: int = 3
     """Frames of each expression ramp; 0 leaves them out."""
     width: int = 512

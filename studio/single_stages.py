@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from assets.counting import how_many
-from assets.errors import ArtifactError
+from assets.errors import ArtifactError, InputError
 from studio.artifacts import hash_of_record, open_out_folder, read_json, sha256_of, stamp_path, write_json
 from studio.console import Reporter
 from studio.doctor import own_version
@@ -58,6 +58,7 @@ def staged(out: Path, stage: str, decides: Sequence[object], reporter: Reporter)
         staging = Staging(folder, f"{stage}-alone", hash_of_record([stage, own_version(), *decides]))
         try:
             with reporter.stage(stage):
+                staging.tell_resumed(reporter.say_in_stage)
                 yield staging
         except BaseException:
             if not staging.num_done:
@@ -143,9 +144,36 @@ def report(folder: Path, reporter: Reporter) -> None:
 
 
 def export(avatar_path: Path, out: Path, frame: Literal["head", "world"], reporter: Reporter, *, with_uncertainty: bool = False) -> None:
-    """Write one mesh file; a PLY may carry the uncertainty as colours."""
+    """Write one mesh file, of which a PLY may carry the uncertainty as colours, or the head model's parameters."""
     import recon
+    from recon.export import export_parameters
+    from recon.export.head_parameters import FORMATS
 
     avatar = find_avatar(avatar_path)
+    if out.suffix.lower() in FORMATS:
+        export_parameters(avatar, out)
+        registered = sum(view.camera is not None for view in avatar.views)
+        reporter.say(
+            f"{out}: parameters of the head {avatar.head.name.split(':')[0]} for the neutral and {how_many(registered, 'picture')}"
+        )
+        return
     recon.export_mesh(avatar, out, frame=frame, with_uncertainty=with_uncertainty)
     reporter.say(f"{out}: {avatar.head.num_vertices} vertices, metres, {frame} frame, scale {avatar.scale}")
+
+
+def export_sequence(
+    avatar_path: Path, out: Path, frame: Literal["head", "world"], reporter: Reporter, *, sweep_path: Path | None, shapes: bool
+) -> None:
+    """Write a folder of OBJ files: a sweep, or the neutral and the 52 shapes; raises InputError where both are asked for."""
+    import render
+    from recon.export import export_shapes, export_sweep
+
+    if sweep_path is not None and shapes:
+        raise InputError(expected="--sweep or --shapes", got="both", do="give one, and run the command again for the other")
+    avatar = find_avatar(avatar_path)
+    with reporter.stage("export"):
+        if sweep_path is None:
+            export_shapes(avatar, out, frame=frame, progress=reporter.progress)
+        else:
+            export_sweep(avatar, render.load_sweep(sweep_path), out, frame=frame, progress=reporter.progress)
+    reporter.say(f"{out}: {how_many(len(list(out.glob('*.obj'))), 'mesh', 'meshes')}, {frame} frame, scale {avatar.scale}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,7 @@ import numpy as np
 
 from assets.counting import how_many
 from assets.errors import ArtifactError, RangeError
+from recon.avatar import NamedExpression
 from recon.capture import USABLE_STATUSES
 from recon.scale import scale_words
 from studio.artifacts import write_json
@@ -47,6 +48,8 @@ class Job:
     """More folders of photos, photos and videos of the same person."""
     resume: bool = True
     """Whether a fit goes on after the last stage that an interrupted one finished."""
+    say: Callable[[str], None] = lambda line: None
+    """Shows one line, such as where an interrupted stage goes on."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,6 +70,8 @@ class Stage:
     """Plain words why the stage is left out with these settings; empty where it runs."""
     check: Callable[[RunSettings], None] = lambda settings: None
     """Raises for settings that can be known to be wrong before any stage runs."""
+    check_in: Callable[[RunSettings, Path], None] = lambda settings, out: None
+    """The same where it takes a look at what lies in the output folder, which may not exist."""
 
 
 def run_capture(job: Job, staging: Staging) -> str:
@@ -90,9 +95,27 @@ def run_fit(job: Job, staging: Staging) -> str:
     checkpoints = job.out / ".stages" / "fit.checkpoints"
     if not job.resume:
         shutil.rmtree(checkpoints, ignore_errors=True)
-    avatar = recon.fit(capture, job.settings.fit, progress=job.progress, checkpoints=checkpoints)
-    recon.save_avatar(staging.folder / "avatar", avatar)
+
+    def say(line: str) -> None:
+        job.say(f"{line}; --no-resume begins anew")
+
+    avatar = recon.fit(capture, job.settings.fit, progress=job.progress, checkpoints=checkpoints, say=say)
+    recon.save_avatar(staging.folder / "avatar", with_users_words(avatar, job.out / "avatar" / "expressions.yaml", job.say))
     return avatar_line(avatar)
+
+
+def with_users_words(avatar: Avatar, file: Path, say: Callable[[str], None]) -> Avatar:
+    """The avatar with the names and words of an older avatar's expressions; a file that cannot be read is kept beside, and said."""
+    from recon.expression_file import read_expressions, with_kept_words
+
+    try:
+        older = read_expressions(file)
+    except ArtifactError as error:
+        spare = file.parent.with_name("expressions.broken.yaml")
+        shutil.copyfile(file, spare)
+        say(f"{error.got}; kept as {spare.name}")
+        return avatar
+    return dataclasses.replace(avatar, expressions=with_kept_words(avatar.expressions, older))
 
 
 def avatar_line(avatar: Avatar) -> str:
@@ -134,23 +157,21 @@ def make_sweep(posable: Posable, settings: SweepSettings) -> Sweep:
                 posable, yaw_deg=np.linspace(*settings.head_turn_deg, settings.head_turn_frames).tolist(), width=width, height=height
             )
         )
+    own = getattr(posable, "expressions", ())
     for name in settings.expressions if settings.expression_frames else ():
-        _check_shown(posable, name)
-        parts.append(
-            render.expression_ramp(
-                posable, weights=expression_weights(name), num_frames=settings.expression_frames, width=width, height=height
-            )
-        )
+        weights = expression_weights(name, own)
+        _check_shown(posable, name, weights)
+        parts.append(render.expression_ramp(posable, weights=weights, num_frames=settings.expression_frames, width=width, height=height))
     if not parts:
         raise ArtifactError(expected="a sweep with frames", got="every part has 0 frames", do="set orbit, head turn or expression frames")
     return render.concatenate(parts)
 
 
-def _check_shown(posable: Posable, name: str) -> None:
+def _check_shown(posable: Posable, name: str, weights: Mapping[str, float]) -> None:
     """Raises RangeError where the head has none of an expression's shapes: its frames would all be the face at rest."""
     head = getattr(posable, "head", None)
     absent = () if head is None else head.absent_blendshapes
-    if set(expression_weights(name)) <= {*absent}:
+    if set(weights) <= {*absent}:
         raise RangeError(
             expected="an expression that the avatar's head can show",
             got=f"{name!r}, which the head {head.name!r} lacks" if head is not None else repr(name),
@@ -294,10 +315,21 @@ def check_fit_settings(settings: RunSettings) -> None:
     check_fit(settings.fit)
 
 
-def check_sweep(settings: RunSettings) -> None:
-    """Raise for an expression that has no such name."""
+def check_sweep(settings: RunSettings, out: Path) -> None:
+    """Raise for an expression that has no such name: neither a general one, nor one that a fit may find and name, nor one of the avatar
+    that lies in `out`, which the user may have renamed."""
+    from recon.expression_file import read_expressions
+    from recon.expression_names import PATTERNS
+
+    may_be_found = [NamedExpression(name, weights) for name, weights in PATTERNS.items()]
+    file = out / "avatar" / "expressions.yaml"
+    try:
+        known = [*read_expressions(file), *may_be_found]
+    except ArtifactError:
+        # The fit that comes first keeps such a file beside and says so.
+        known = may_be_found
     for name in settings.sweep.expressions:
-        expression_weights(name)
+        expression_weights(name, known)
 
 
 def why_not_train(settings: RunSettings) -> str:
@@ -307,7 +339,7 @@ def why_not_train(settings: RunSettings) -> str:
 STAGES: Sequence[Stage] = (
     Stage("capture", run_capture, lambda s: s.capture, reads_source=True),
     Stage("fit", run_fit, lambda s: s.fit, ("capture",), ("capture.json",), check=check_fit_settings),
-    Stage("sweep", run_sweep, lambda s: s.sweep, ("fit",), ("avatar",), check=check_sweep),
+    Stage("sweep", run_sweep, lambda s: s.sweep, ("fit",), ("avatar",), check_in=check_sweep),
     Stage("render", run_render, lambda s: s.render, ("fit", "sweep"), ("avatar", "sweep.json")),
     Stage("control", run_control, lambda s: s.control, ("fit", "sweep"), ("avatar", "sweep.json")),
     Stage("train", run_train, lambda s: (s.train, s.control), ("fit", "sweep"), ("avatar", "sweep.json"), why_not=why_not_train),

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 from assets.atomic import write_text
+from assets.counting import how_many
 from studio.artifacts import SCHEMA_VERSION, plain, sha256_of, visible_files
 
 LOG_NAME = ".frames.jsonl"
@@ -70,6 +71,11 @@ class Staging:
     @property
     def num_done(self) -> int:
         return len(self._frames)
+
+    def tell_resumed(self, say: Callable[[str], None]) -> None:
+        """Say in one line after how many frames an interrupted stage goes on; nothing where it begins."""
+        if self._frames:
+            say(f"goes on after {how_many(self.num_done, 'frame')} of a run that was interrupted")
 
     def frame_done(self, name: str, files: Iterable[Path], **facts: Any) -> None:
         """Record one complete frame: the files that it consists of, inside `folder`, and what is to be known of it later."""

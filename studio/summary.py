@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from recon.avatar import Avatar, FittedView
 
 
+AVERAGE_EYES_MM = 63.0
+"""Distance between the pupils of the average adult (Dodgson, 2004)."""
+
+
 def run_and_summarise(
     sources: Sequence[Path],
     out: Path,
@@ -60,20 +64,51 @@ def print_notes(out: Path, reporter: Reporter) -> None:
 
 
 def print_uncertainty(out: Path, reporter: Reporter) -> None:
-    """One row an area: how far the surface may be off, one standard deviation."""
-    areas = _avatar_record(out).get("region_sd_mm") or {}
-    if areas:
-        rows = [(name, f"{sd_mm:.1f}" if sd_mm >= 1 else f"{sd_mm:.2f}") for name, sd_mm in areas.items()]
-        reporter.table("how far the surface may be off (one standard deviation)", ("area", ">mm"), rows)
+    """One row an area: how far the surface may be off, one standard deviation.
+
+    Where the scale is relative nobody knows the millimetres: the rows are shares of the distance between the eyes, with what they are
+    on a person whose eyes are AVERAGE_EYES_MM apart.
+    """
+    record = _avatar_record(out)
+    areas = record.get("region_sd_mm") or {}
+    title = "how far the surface may be off (one standard deviation)"
+    if areas and record.get("scale") == "relative":
+        import recon
+
+        eyes_mm = eye_distance_mm(recon.load_avatar(out / "avatar"))
+        shares = {name: sd_mm / eyes_mm for name, sd_mm in areas.items()}
+        rows = [(name, f"{100 * share:.2f}", short_mm(share * AVERAGE_EYES_MM)) for name, share in shares.items()]
+        columns = ("area", ">% of eye distance", f">mm if that is {AVERAGE_EYES_MM:g} mm")
+        reporter.table(f"{title}; the scale is relative", columns, rows)
+    elif areas:
+        reporter.table(title, ("area", ">mm"), [(name, short_mm(sd_mm)) for name, sd_mm in areas.items()])
+
+
+def short_mm(distance_mm: float) -> str:
+    """Two digits that mean something."""
+    return f"{distance_mm:.1f}" if distance_mm >= 1 else f"{distance_mm:.2f}"
+
+
+def eye_distance_mm(avatar: Avatar) -> float:
+    """Between the centres of the eyeballs, in the avatar's own units taken for metres; the pupils are as far apart when looking far."""
+    left, right = avatar.eye_centres
+    return 1e3 * float(np.linalg.norm(left - right))
+
+
+def eye_distance_words(avatar: Avatar) -> str:
+    """Millimetres where the scale is metric; else that nobody knows, and what the files assume."""
+    distance = f"{eye_distance_mm(avatar):.1f} mm"
+    if avatar.scale == "metric":
+        return distance
+    return f"unknown: the scale is relative. Exported files assume {distance}; state the person's own with --ipd-mm or --distance"
 
 
 def print_avatar(avatar: Avatar, reporter: Reporter) -> None:
     """What an avatar is: head, size with its error, eye distance, and each picture with status, head pose and residual."""
-    left, right = avatar.eye_centres
     rows = [
         ("head", f"{avatar.head.name}, {avatar.head.num_vertices:,} vertices; {avatar.head.licence}"),
         ("scale", scale_words(avatar.scale, avatar.scale_error, avatar.scale_source)),
-        ("between the eyeballs", f"{1e3 * float(np.linalg.norm(left - right)):.1f} mm"),
+        ("between the eyes", eye_distance_words(avatar)),
         ("pictures registered", f"{sum(view.camera is not None for view in avatar.views)} of {len(avatar.views)}"),
     ]
     reporter.table("avatar", ("what", "value"), rows)

@@ -18,9 +18,6 @@ if TYPE_CHECKING:
     from render.sweep import Frame, Sweep
     from studio.stages import Job
 
-SIDES = ((12.0, "facing the camera"), (35.0, "slightly turned"), (65.0, "three quarter view"), (181.0, "profile view"))
-"""Largest yaw in degrees and the words for it."""
-
 
 def train_on_avatar(job: Job, folder: Path) -> str:
     """Render the avatar at varied yaw and expression, train the tiny checkpoint into `folder`, return one line of facts.
@@ -82,13 +79,14 @@ def _expression(rng: np.random.Generator) -> dict[str, float]:
 
 
 def caption(avatar: Avatar, frame: Frame) -> str:
-    """What the frame shows, in words made from its measured pose and expression."""
+    """What the frame shows, in words made from its measured pose and expression; an expression of the person's own by its name."""
+    from recon.expression_library import expression_words, nearest_expression, pose_words
     from studio.report_text import seen_pose
 
-    yaw = seen_pose(avatar, frame).yaw_deg
-    words = next(words for limit, words in SIDES if abs(yaw) <= limit)
-    side = "" if abs(yaw) <= SIDES[0][0] else (" to the left" if yaw > 0 else " to the right")
-    return f"photo of the person, {words}{side}, {_mood(frame)}"
+    pose = seen_pose(avatar, frame)
+    is_own = nearest_expression(avatar, frame.weights) is not None
+    mood = expression_words(avatar, frame.weights) if is_own else _mood(frame)
+    return f"photo of the person, {pose_words(pose.yaw_deg, pose.pitch_deg)}, {mood}"
 
 
 def _mood(frame: Frame) -> str:

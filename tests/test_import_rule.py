@@ -24,7 +24,7 @@ DOORS: dict[str, tuple[str, ...]] = {
     "av": ("recon/video.py",),
     "trimesh": ("studio/geometry_truth.py",),
     "pillow_heif": ("recon/photo.py",),
-    "tyro": ("studio/cli.py", "studio/commands/", "studio/sample.py", "recon/calibrate.py"),
+    "tyro": ("studio/command_line.py", "studio/arguments.py", "studio/commands/", "studio/sample.py", "recon/calibrate.py"),
     "jinja2": ("studio/report.py",),
 }
 """Heavy package -> files (or folders, with a slash) that may import it. A package that is not listed here has no door rule."""

@@ -20,7 +20,7 @@ from assets.heads.anny_regions import iris_vertices, skin_regions
 from assets.heads.listing import ANNY_LICENCE
 from assets.heads.makehuman import BaseMesh, Phenotype, Targets, joint_centre, read_base_mesh
 
-COMPILE_VERSION = 22
+COMPILE_VERSION = 23
 """Part of the cache key: raise it whenever the compiled arrays change."""
 
 HEM_FADE_M = 0.05

@@ -29,7 +29,7 @@ def load_pipeline(settings: GenerateSettings) -> DiffusionPipeline:
     from diffusers.models.controlnets.controlnet import ControlNetModel
 
     device, dtype = _device(settings), _dtype(settings)
-    given = {"torch_dtype": dtype, "local_files_only": settings.local_files_only}
+    given = {"dtype": dtype, "local_files_only": settings.local_files_only}
     nets = [_from_pretrained(ControlNetModel, name, "ControlNet", **given) for name in settings.controlnets]
     extra = {"safety_checker": None, "requires_safety_checker": False} if family == "sd" else {}
     # A list makes diffusers wrap the nets into its MultiControlNetModel, also for one: one code path for any number.

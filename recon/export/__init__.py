@@ -1,4 +1,4 @@
-"""Avatars as mesh files for other tools: GLB with 52 morph targets, OBJ, PLY."""
+"""Avatars as files for other tools: GLB with 52 morph targets, OBJ (one, or a sequence), PLY, parameters of the head model."""
 
 from __future__ import annotations
 
@@ -8,13 +8,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
-
 from assets.errors import InputError
 from recon.avatar import Avatar
+from recon.export.description import check_frame, describe
 from recon.export.glb import write_glb
+from recon.export.head_parameters import export_parameters as export_parameters
+from recon.export.head_parameters import head_parameters as head_parameters
 from recon.export.obj import write_obj
 from recon.export.ply import write_ply
+from recon.export.sequence import export_shapes as export_shapes
+from recon.export.sequence import export_sweep as export_sweep
 
 FORMATS = (".glb", ".obj", ".ply")
 
@@ -34,7 +37,7 @@ def export_mesh(
     At relative scale a metre is that of the average head. OBJ and PLY state frame, axes and scale in a comment.
 
     Args:
-        path: its suffix chooses the format: .glb, .obj (with .mtl and .png beside it) or .ply.
+        path: its suffix chooses the format: .glb, .obj (with .mtl and pictures beside it) or .ply.
         frame: "head", or "world" for the rest pose in the world (a calibrated rig's own frame, whose axes may differ).
         weights: ARKit weights by name of the exported expression; None: neutral. A GLB with blendshapes keeps the neutral as
             its base and carries them as the default weights of its morph targets.
@@ -49,8 +52,7 @@ def export_mesh(
     path = Path(path)
     if path.suffix.lower() not in FORMATS:
         raise InputError(expected=f"a mesh file ending in {', '.join(FORMATS)}", got=str(path), do="choose one of these endings")
-    if frame not in ("head", "world"):
-        raise InputError(expected='frame "head" or "world"', got=repr(frame), do="choose one of the two")
+    check_frame(frame)
     if with_uncertainty and path.suffix.lower() != ".ply":
         raise InputError(expected="a PLY, which alone carries uncertainty", got=str(path), do="end the file's name in .ply")
     if with_uncertainty and avatar.uncertainty is None:
@@ -63,7 +65,7 @@ def export_mesh(
             if path.suffix.lower() == ".glb":
                 write_glb(beside, avatar, frame=frame, weights=weights, with_blendshapes=with_blendshapes and view is None, view=view)
             elif path.suffix.lower() == ".obj":
-                write_obj(beside, mesh, avatar.albedo_srgb, comment=describe(avatar, frame))
+                write_obj(beside, mesh, avatar.albedo_srgb, comment=describe(avatar, frame), normal_map=avatar.normal_map)
             else:
                 spread = avatar.uncertainty if with_uncertainty else None
                 write_ply(beside, mesh.vertices, mesh.triangles, comment=describe(avatar, frame), uncertainty=spread)
@@ -72,12 +74,3 @@ def export_mesh(
     except OSError as error:
         raise InputError(expected="a folder that can be written", got=f"{path}: {error}", do="choose another one") from error
     return path
-
-
-def describe(avatar: Avatar, frame: Literal["head", "world"]) -> str:
-    """Frame, axes and scale of an exported mesh, for the header of a file."""
-    metric = "metres" if avatar.scale == "metric" else "relative scale (about metres: the size is the average head's)"
-    # The world of loose pictures is the head frame; a rig has axes of its own.
-    if frame == "head" or np.array_equal(avatar.T_world_head, np.eye(4)):
-        return f"recon avatar, {metric}, head frame: +Y up, +Z front"
-    return f"recon avatar, {metric}, world frame: axes of the rig's cameras file"

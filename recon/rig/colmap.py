@@ -22,7 +22,7 @@ from scipy.spatial.transform import Rotation
 from assets.atomic import write_text
 from assets.errors import InputError
 from recon.lens import LensModel
-from recon.rig.records import Rig, RigCamera, Sizes, make_camera, pinhole, refuse, rigid
+from recon.rig.records import Rig, RigCamera, Sizes, make_camera, pinhole, refuse, require_finite, rigid
 from render.camera import Camera
 
 FORMAT = "COLMAP"
@@ -153,7 +153,8 @@ def _rig_camera(path: Path, image: _Image, intrinsics: Mapping[int, _Intrinsics]
         refuse(where, what, "export the model again", expected=f"{model.num_parameters} parameters")
     K, lens, coefficients = model.to_lens(*camera.parameters)
     w, x, y, z = image.quaternion
-    if not np.isfinite(image.quaternion).all() or np.linalg.norm(image.quaternion) < 1e-6:
+    require_finite(where, "the quaternion", image.quaternion)
+    if np.linalg.norm(image.quaternion) < 1e-6:
         refuse(where, f"the quaternion {image.quaternion}", "export the model again", expected="a quaternion of a rotation")
     T_cam_world = rigid(Rotation.from_quat([x, y, z, w]).as_matrix(), np.array(image.translation))
     return make_camera(where, image.name, K, T_cam_world, camera.size, lens, coefficients)

@@ -29,7 +29,7 @@ import numpy as np
 from assets.counting import how_many
 from assets.errors import InputError
 from recon.lens import LensModel
-from recon.rig.records import CameraUnit, Rig, RigCamera, Sizes, check_rigid, inverted, make_camera, pinhole, refuse, rigid
+from recon.rig.records import CameraUnit, Rig, RigCamera, Sizes, check_rigid, inverted, make_camera, pinhole, refuse, require_finite, rigid
 
 FORMAT = "Metashape XML"
 
@@ -170,6 +170,7 @@ def _floats(where: str, parent: ElementTree.Element, name: str, count: int) -> n
         values = np.array(text.split(), np.float64)
     except ValueError as error:
         raise InputError(expected=f"numbers in <{name}>", got=f"{where}: {error}", do="export the cameras again") from error
-    if values.size != count or not np.isfinite(values).all():
+    if values.size != count:
         refuse(where, f"<{name}> with {values.size} numbers", "export the cameras again", expected=f"{count} finite numbers")
+    require_finite(where, f"<{name}>", values)
     return values

@@ -22,7 +22,7 @@ import numpy as np
 
 from assets.errors import InputError
 from recon.lens import LensModel
-from recon.rig.records import CameraUnit, Rig, RigCamera, Sizes, make_camera, refuse, rigid, size_of, unit_named
+from recon.rig.records import CameraUnit, Rig, RigCamera, Sizes, make_camera, refuse, require_finite, rigid, size_of, unit_named
 
 FORMAT = "OpenCV"
 SUFFIXES = (".yml", ".yaml")
@@ -155,9 +155,10 @@ def _side(where: str, values: dict[str, Any], key: str) -> int:
 def _matrix(where: str, values: dict[str, Any], what: str, *sizes: int) -> np.ndarray:
     key = _key(values, what)
     numbers = _numbers(where, key, values[key]) if key else np.zeros(0)
-    if numbers.size not in sizes or not np.isfinite(numbers).all():
+    if numbers.size not in sizes:
         counts = " or ".join(map(str, sizes))
         refuse(where, f"{numbers.size} in {key}", "write the whole matrix", expected=f"{counts} finite numbers for {_KEYS[what][0]}")
+    require_finite(where, str(key), numbers)
     return numbers
 
 

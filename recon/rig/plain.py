@@ -18,7 +18,7 @@ import numpy as np
 
 from assets.atomic import write_text
 from assets.errors import InputError
-from recon.rig.records import Rig, RigCamera, Sizes, make_camera, unit_named
+from recon.rig.records import Rig, RigCamera, Sizes, make_camera, require_finite, unit_named
 from render.camera import Camera
 
 FORMAT = "cameras.json"
@@ -61,12 +61,13 @@ def _matrix(where: str, entry: dict[str, Any], key: str, shape: tuple[int, int])
         matrix = np.array(entry[key], np.float64)
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise InputError(expected=f'"{key}" as {shape[0]} rows of {shape[1]} numbers', got=f"{where}: {error!r}", do="add it") from error
-    if matrix.shape != shape or not np.isfinite(matrix).all():
+    if matrix.shape != shape:
         raise InputError(
             expected=f'"{key}" as {shape[0]}x{shape[1]} finite numbers',
             got=f"{where}: shape {matrix.shape}, {matrix.ravel()[:4]}...",
             do="correct it",
         )
+    require_finite(where, f'"{key}"', matrix)
     return matrix
 
 

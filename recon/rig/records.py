@@ -13,7 +13,7 @@ import numpy as np
 from assets.counting import how_many
 from assets.errors import ConventionError, InputError, RangeError
 from recon.lens import LensModel, check_lens
-from recon.photo import IMAGE_SUFFIXES
+from recon.photo_formats import IMAGE_SUFFIXES
 from render.camera import Camera
 
 CameraUnit = Literal["", "m", "cm", "mm"]
@@ -121,6 +121,18 @@ def refuse(where: str, what: str, do: str, *, expected: str) -> NoReturn:
     raise InputError(expected=expected, got=f"{where}: {what}", do=do)
 
 
+def require_finite(where: str, what: str, values: np.ndarray | Sequence[float]) -> None:
+    """Raises InputError that names file and camera (`where`), the field (`what`) and the place of a nan or infinity in (N,) or (R, C)."""
+    table = np.asarray(values, np.float64)
+    bad = np.argwhere(~np.isfinite(table))
+    if len(bad):
+        first = tuple(bad[0])
+        # Counted from one, as people count.
+        place = ", ".join(f"{axis} {at + 1}" for axis, at in zip(("row", "column") if table.ndim == 2 else ("place",), first, strict=True))
+        do = "calibrate this camera again, or take it out of the file: its pictures then go in as loose ones"
+        refuse(where, f"{what} has {table[first]} in {place}", do, expected=f"finite numbers for {what}")
+
+
 def make_camera(
     where: str,
     name: str,
@@ -136,8 +148,10 @@ def make_camera(
         where: file and camera, for messages.
         K, T_cam_world: (3, 3) in pixels with centres at +0.5; (4, 4) to OpenCV axes.
 
-    Raises ConventionError (intrinsics or rotation are none) or InputError (size or lens cannot be).
+    Raises ConventionError (intrinsics or rotation are none) or InputError (size or lens cannot be, or a number is nan).
     """
+    for what, values in (("K", K), ("the pose", T_cam_world), ("the distortion", distortion)):
+        require_finite(where, what, values)
     check_intrinsics(where, K)
     check_rigid(where, T_cam_world)
     if not all(int(side) == side and side > 0 for side in size):

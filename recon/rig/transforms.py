@@ -34,6 +34,7 @@ from recon.rig.records import (
     make_camera,
     pinhole,
     refuse,
+    require_finite,
     rigid,
     size_of,
     unit_named,
@@ -94,8 +95,9 @@ def _pose(where: str, rows: Any) -> np.ndarray:
         matrix = np.array(rows, np.float64)
     except (TypeError, ValueError, OverflowError) as error:
         raise InputError(expected="4 rows of 4 numbers", got=f"{where}: {error}", do="correct it") from error
-    if matrix.shape not in ((4, 4), (3, 4)) or not np.isfinite(matrix).all():
+    if matrix.shape not in ((4, 4), (3, 4)):
         refuse(where, f"a matrix of shape {matrix.shape}", "correct it", expected="4 rows (or 3) of 4 finite numbers")
+    require_finite(where, "the matrix", matrix)
     return np.vstack([matrix, [[0.0, 0.0, 0.0, 1.0]]]) if matrix.shape == (3, 4) else matrix
 
 

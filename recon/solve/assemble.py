@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
+from assets.eye_seats import seated_eyeballs
 from recon.capture import View
+from recon.solve.eye_places import slid_eyes
 from recon.solve.landmark_bias import landmark_residuals_px
 from recon.solve.prepare import Prepared
 from recon.solve.problem import Problem
@@ -16,10 +20,15 @@ OPENCV_FROM_FACING = np.diag([1.0, -1.0, -1.0])
 """Rotation head to camera of a head that looks straight into the camera."""
 
 
-def recentred_neutral(problem: Problem, state: HeadState) -> tuple[np.ndarray, np.ndarray]:
-    """The fitted neutral (V, 3) float64 with its eye midpoint at the origin, and where that midpoint was (3,)."""
-    neutral = problem.neutral(state).astype(np.float64)
-    middle = problem.deformable.head.eye_centres(neutral).mean(0)
+def recentred_neutral(problem: Problem, state: HeadState, views: Sequence[int] = ()) -> tuple[np.ndarray, np.ndarray]:
+    """The fitted neutral (V, 3) float64 with its eye midpoint at the origin, and where that midpoint was (3,).
+
+    Its eyes lie where the landmarks of the views have them (recon/solve/eye_places.py), its eyeballs between the lids
+    (assets/eye_seats.py).
+    """
+    head = problem.deformable.head
+    neutral = seated_eyeballs(head, slid_eyes(problem, state, problem.neutral(state), list(views)))
+    middle = head.eye_centres(neutral).mean(0)
     return neutral - middle, middle
 
 

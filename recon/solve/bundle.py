@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -83,10 +83,19 @@ def landmark_residual_px(problem: Problem, state: HeadState, index: int) -> floa
 
 
 def unwrap_views(
-    problem: Problem, state: HeadState, chart: FaceChart, stage: DenseStage, pictures: list[WorkingPicture], views: list[int]
+    problem: Problem,
+    state: HeadState,
+    chart: FaceChart,
+    stage: DenseStage,
+    pictures: list[WorkingPicture],
+    views: list[int],
+    displaced: Mapping[int, np.ndarray] | None = None,
 ) -> dict[int, Unwrapped]:
-    """Each given view in the chart through its present mesh, pose and camera."""
+    """Each given view in the chart through its present mesh, pose and camera; `displaced` moves the meshes of instants by (V, 3)."""
     posed, triangles = problem.posed(state), drawn_triangles(problem.deformable.head)
+    for v, view in enumerate(problem.views):
+        if displaced and view.instant in displaced:
+            posed[v] = posed[v] + displaced[view.instant]
 
     def one(v: int) -> Unwrapped:
         normals = vertex_normals(posed[v], triangles)
@@ -171,10 +180,14 @@ def find_matches(
     views: list[int],
     *,
     only: set[int] | None = None,
+    displaced: Mapping[int, np.ndarray] | None = None,
 ) -> list[Matches]:
-    """Unwrap the views and match neighbouring pairs; `only` keeps the pairs with one of those views."""
+    """Unwrap the views and match neighbouring pairs; `only` keeps the pairs with one of those views.
+
+    `displaced` is by how much the meshes of instants are moved (V, 3) beyond their expressions.
+    """
     pairs = [pair for pair in choose_pairs(problem, state, views) if only is None or only & set(pair)]
-    unwrapped = unwrap_views(problem, state, chart, stage, pictures, sorted({v for pair in pairs for v in pair}))
+    unwrapped = unwrap_views(problem, state, chart, stage, pictures, sorted({v for pair in pairs for v in pair}), displaced)
     per_pair = min(stage.max_matches, max(MIN_MATCHES_A_PAIR, MAX_MATCHES // max(len(pairs), 1)))
 
     def one(pair: tuple[int, int]) -> FlowMatches | None:

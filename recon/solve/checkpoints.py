@@ -73,6 +73,16 @@ class Checkpoints:
         write_bytes(path, buffer.getvalue())
         return made
 
+    def finished(self) -> tuple[str, ...]:
+        """Names of the stages that lie finished in the folder, in the order of the solve, up to the first that does not."""
+        names: list[str] = []
+        for path in sorted(self.folder.glob("*.stage")):
+            number, _, name = path.stem.partition("-")
+            if number != f"{len(names) + 1:02d}":
+                break
+            names.append(name.replace("-", " "))
+        return tuple(names)
+
     def discard(self) -> None:
         """Remove all finished stages, and the folder where nothing else lies in it: what the user keeps there is not ours to remove."""
         for pattern in ("*.stage", "key.txt", ".key.*.part.txt"):

@@ -22,7 +22,7 @@ from scipy.spatial import KDTree
 
 from assets.head_model import PARTS, HeadModel
 from assets.laplacian import uniform_laplacian
-from recon.solve.bundle import Progress, StrideSamples, find_matches
+from recon.solve.bundle import Progress, StrideSamples, evidence, find_matches
 from recon.solve.chart import make_chart
 from recon.solve.normal_equations import cauchy_weight
 from recon.solve.problem import EXPRESSION_ERROR, Matches, Problem
@@ -43,8 +43,11 @@ REST_ERROR_M = 2e-4
 WIDTH_M = 0.008
 """Length over which an expression's error keeps its size and direction."""
 NOISE_PX, ROBUST_PX = 0.7, 1.0
-"""Standard deviation of a match, neighbours sharing part of it, and scale of the Cauchy loss after a first plain solve."""
+"""Standard deviation of a match whose neighbours end EXPECTED_RESIDUAL_PX beside what it says, and of which they share a part; and the
+scale of the Cauchy loss after a first plain solve. Where matches agree better with each other they are believed more."""
 ITERATIONS = 3
+ROUNDS = 2
+"""Rounds of matching: pictures that are unwrapped through a corrected surface are matched by a few tenths of a pixel better."""
 MIN_ROWS = 100
 """An instant with fewer matches than this stays as it is."""
 
@@ -91,7 +94,7 @@ def correct_instants(
 
     Weights are first brought into [0, 1], as the avatar keeps them, so that the corrections make up for that too. Instants seen by one
     camera are corrected in the directions that it sees, and only where its matches with other views reach. The calmest come first, so
-    that a livelier one is matched with neighbours that are already right. The matches that were found are added to `keep`.
+    that a livelier one is matched with neighbours that are already right. The matches of the last round are added to `keep`.
     """
     problem, views = solution.problem, solution.registered
     state = in_range(solution.state)
@@ -101,15 +104,18 @@ def correct_instants(
         chart = make_chart(problem.deformable.head, stage.texel_mm)
         grid = StrideSamples(problem, chart, stage.stride)
         only = {v for v in views if problem.views[v].instant in lively}
-        matches = find_matches(problem, state, chart, grid, stage, prepared.pictures, views, only=only)
+        matches: list[Matches] = []
+        for turn in range(ROUNDS):
+            matches = find_matches(problem, state, chart, grid, stage, prepared.pictures, views, only=only, displaced=corrections)
+            for done, instant in enumerate(lively, 1):
+                found = solve_correction(problem, state, matches, corrections, instant)
+                if found is not None:
+                    corrections[instant] = found
+                if progress is not None:
+                    text = f"correct expressions: {len(corrections)} by up to {_largest_mm(corrections):.1f} mm"
+                    progress(text, turn * len(lively) + done, ROUNDS * len(lively))
         if keep is not None:
             keep += matches
-        for done, instant in enumerate(lively):
-            found = solve_correction(problem, state, matches, corrections, instant)
-            if found is not None:
-                corrections[instant] = found
-            if progress is not None:
-                progress(f"correct expressions: {len(corrections)} by up to {_largest_mm(corrections):.1f} mm", done + 1, len(lively))
     return dataclasses.replace(solution, state=state, corrections=corrections)
 
 
@@ -134,7 +140,7 @@ def solve_correction(
 ) -> np.ndarray | None:
     """(V, 3) float32 metres, head frame: the displacement of one instant that its matches ask for; None with too few of them.
 
-    `corrections` (V, 3) by instant are those found so far of the others.
+    `corrections` (V, 3) by instant are those found so far of the others, and of this one in an earlier round.
     """
     rows = correction_rows(problem, state, matches, corrections, instant)
     if rows is None:
@@ -146,12 +152,9 @@ def solve_correction(
 def correction_rows(
     problem: Problem, state: HeadState, matches: list[Matches], corrections: Mapping[int, np.ndarray], instant: int
 ) -> CorrectionRows | None:
-    """The instant's matches by its own surface alone; None where there are fewer than MIN_ROWS."""
-    surface, triangles, parts = (
-        _surfaces(problem, state, {**corrections, instant: np.zeros((1, 3), np.float32)}),
-        problem.deformable.head.triangles,
-        [],
-    )
+    """The instant's matches by its own surface alone, linearised about its correction so far; None where there are fewer than MIN_ROWS."""
+    surface, triangles, parts = _surfaces(problem, state, corrections), problem.deformable.head.triangles, []
+    so_far = corrections.get(instant)
     normals: dict[int, np.ndarray] = {}
     for m in matches:
         ends = [(problem.views[v], problem.views[v].instant) for v in (m.view_a, m.view_b)]
@@ -165,7 +168,10 @@ def correction_rows(
         a, b = (project(m.samples.points(surface(i)), state, view) for view, i in ends)
         rows = match_rows(m.px_a, m.px_b, a, b, normal)
         moving = [r @ end.d_point for r, end, (_, i) in zip((rows.rows_a, rows.rows_b), (a, b), ends, strict=True) if i == instant]
-        parts.append((m.samples.corners, m.samples.barycentric, np.sum(moving, 0), rows.residual, m.weight))
+        d_point, residual = np.sum(moving, 0), rows.residual
+        if so_far is not None:
+            residual = residual + np.einsum("nrc,nc->nr", d_point, m.samples.points(so_far))
+        parts.append((m.samples.corners, m.samples.barycentric, d_point, residual, m.weight))
     if sum(len(part[-1]) for part in parts) < MIN_ROWS:
         return None
     return CorrectionRows(*(np.concatenate(column) for column in zip(*parts, strict=True)))
@@ -197,7 +203,8 @@ def smooth_displacement(head: HeadModel, rows: CorrectionRows, spread: np.ndarra
     prior, moved = _prior(head, skin, number, spread), np.zeros(3 * len(skin))
     for iteration in range(ITERATIONS):
         length = np.linalg.norm((target - jacobian @ moved).reshape(-1, 2), axis=1)
-        weight = rows.weight / NOISE_PX**2 * (1.0 if iteration == 0 else cauchy_weight(length, ROBUST_PX))
+        belief = 1.0 if iteration == 0 else evidence(float(np.median(length))) * cauchy_weight(length, ROBUST_PX)
+        weight = belief * rows.weight / NOISE_PX**2
         moved = _solve(jacobian, np.repeat(weight, 2), target, prior, moved)
     return _with_lashes(head, skin, moved.reshape(-1, 3))
 

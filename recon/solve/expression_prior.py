@@ -107,7 +107,7 @@ def add_expression_prior(equations: NormalEquations, problem: Problem, state: He
     beyond, is_out = np.clip(weights, 0, 1) - weights, outside > 0
     equations.add_prior("expression prior", columns.ravel(), -weights.ravel(), 1 / np.sqrt(inside.ravel()))
     equations.add_prior("expression range", columns[is_out], beyond[is_out], WEIGHT_OUTSIDE_SD)
-    _add_sides(equations, problem, state, instants)
+    add_sides(equations, problem, state, instants)
     precision, rest = inside + outside, np.zeros_like(sd) if state.rest is None else state.rest
     for k in np.flatnonzero(sd > 0):
         # The resting face is free to follow its weights: with both at once, r of gradient g and coupling -p to each total.
@@ -125,7 +125,7 @@ def side_pairs(shape_names: tuple[str, ...]) -> np.ndarray:
     return np.array([(index, shape_names.index(right)) for index, right in pairs if right in shape_names], int).reshape(-1, 2)
 
 
-def _add_sides(equations: NormalEquations, problem: Problem, state: HeadState, instants: list[int]) -> None:
+def add_sides(equations: NormalEquations, problem: Problem, state: HeadState, instants: list[int]) -> None:
     """Faces are as lopsided as the pictures say and no more."""
     names, scales = problem.deformable.shape_names, SIDES_SHARE * instant_scales(state.weights[instants])
     pairs, directions = side_pairs(names), np.array([names.index(name) for name in DIRECTIONS if name in names], int)

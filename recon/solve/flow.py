@@ -74,10 +74,10 @@ def match_pair(a: Unwrapped, b: Unwrapped, *, stride: int, max_matches: int) -> 
     if inner.sum() < 500:
         return None
     picture_a, picture_b = _to_bytes(a.pattern, shared), _to_bytes(b.pattern, shared)
-    forward, backward = _flow(picture_a, picture_b), _flow(picture_b, picture_a)
+    forward, backward = dense_flow(picture_a, picture_b), dense_flow(picture_b, picture_a)
     there = np.stack(np.meshgrid(np.arange(shared.shape[1]), np.arange(shared.shape[0])), -1).astype(np.float32) + forward
-    round_trip = np.linalg.norm(forward + _warp(backward, there), axis=2)
-    correlation = _correlation(picture_a, _warp(picture_b, there))
+    round_trip = np.linalg.norm(forward + warped(backward, there), axis=2)
+    correlation = correlation_of(picture_a, warped(picture_b, there))
     good = (
         inner & (round_trip < MAX_ROUND_TRIP_TEXELS) & (correlation > MIN_CORRELATION) & (np.linalg.norm(forward, axis=2) < MAX_FLOW_TEXELS)
     )
@@ -111,7 +111,7 @@ def _cropped(view: Unwrapped, top: int, left: int, bottom: int, right: int) -> U
     return Unwrapped(view.cosine[box], view.px[box], view.pattern[box])
 
 
-def _warp(picture: np.ndarray, there: np.ndarray) -> np.ndarray:
+def warped(picture: np.ndarray, there: np.ndarray) -> np.ndarray:
     """(H, W, ...) picture read at texel indices (H, W, 2)."""
     return cv2.remap(picture, there[..., 0], there[..., 1], cv2.INTER_LINEAR)
 
@@ -120,7 +120,7 @@ def _to_bytes(pattern: np.ndarray, mask: np.ndarray) -> np.ndarray:
     return np.clip(128 + 40 * pattern * mask, 0, 255).astype(np.uint8)
 
 
-def _flow(source: np.ndarray, target: np.ndarray) -> np.ndarray:
+def dense_flow(source: np.ndarray, target: np.ndarray) -> np.ndarray:
     """(H, W, 2) float32 displacement in texels. Reference: Kroeger et al., Fast Optical Flow using Dense Inverse Search, 2016."""
     dis = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)  # pyright: ignore[reportAttributeAccessIssue]
     dis.setFinestScale(0)
@@ -132,7 +132,7 @@ def _flow(source: np.ndarray, target: np.ndarray) -> np.ndarray:
     return dis.calc(source, target, np.zeros((*source.shape, 2), np.float32))
 
 
-def _correlation(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+def correlation_of(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """(H, W) correlation of two byte pictures about 128 over square windows."""
     a, b = a.astype(np.float32) - 128, b.astype(np.float32) - 128
     box = lambda picture: cv2.boxFilter(picture, -1, (CORRELATION_WINDOW, CORRELATION_WINDOW))  # noqa: E731

@@ -125,17 +125,25 @@ def landmark_residuals_px(problem: Problem, state: HeadState, views: list[int]) 
 
     One picture cannot tell a shift from a head of another shape, so there the shifts are left out.
     """
-    seen, posed, directions = [v for v in views if _has_landmarks(problem, v)], problem.posed(state), shift_directions(problem, state)
-    moved = np.zeros((directions.shape[0], 3))
-    if len(seen) > 1:
-        rows = [landmark_rows(problem, state, v, posed[v], directions, 1.0, 0.0) for v in seen]
-        moved = 1e-3 * np.einsum("lck,lk->lc", directions, estimate_shifts(rows)[0])
+    seen, posed = [v for v in views if _has_landmarks(problem, v)], problem.posed(state)
+    shifts = shared_shifts(problem, state, views)
+    moved = 0.0 if shifts is None else shifts
     found = {}
     for v in seen:
         samples, weight = problem.landmarks_of(state, problem.views[v])
         px = project(samples.points(posed[v]) + moved, state, problem.views[v]).px
         found[v] = float(np.median(np.linalg.norm(problem.views[v].landmarks_px - px, axis=1)[weight > 0]))
     return found
+
+
+def shared_shifts(problem: Problem, state: HeadState, views: list[int]) -> np.ndarray | None:
+    """(L, 3) metres of the head frame by which each landmark lies beside the mesh's in all of the views alike; None for one view."""
+    seen = [v for v in views if _has_landmarks(problem, v)]
+    if len(seen) < 2:
+        return None
+    posed, directions = problem.posed(state), shift_directions(problem, state)
+    rows = [landmark_rows(problem, state, v, posed[v], directions, 1.0, 0.0) for v in seen]
+    return 1e-3 * np.einsum("lck,lk->lc", directions, estimate_shifts(rows)[0])
 
 
 def _has_landmarks(problem: Problem, index: int) -> bool:

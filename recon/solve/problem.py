@@ -199,6 +199,8 @@ def merged_blocks(blocks: list[Block]) -> Block:
     """One block of all columns; derivatives by the same columns (two views of one instant or focal group) are summed."""
     merged: dict[int, Block] = {}
     for columns, jacobian in blocks:
+        if not len(columns):  # The modes of a head that is held.
+            continue
         key = int(columns[0])
         merged[key] = (columns, merged[key][1] + jacobian if key in merged else jacobian)
     columns = np.concatenate([block[0] for block in merged.values()])

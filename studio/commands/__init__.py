@@ -2,6 +2,7 @@
 
 from studio.commands.assets import Assets as Assets
 from studio.commands.base import Command as Command
+from studio.commands.bench import Bench as Bench
 from studio.commands.check import Check as Check
 from studio.commands.run import Demo as Demo
 from studio.commands.run import Fit as Fit
@@ -17,7 +18,7 @@ from studio.commands.upkeep import Doctor as Doctor
 from studio.commands.upkeep import Inspect as Inspect
 
 COMMANDS: tuple[type[Command | Assets], ...] = (
-    Run, Check, Fit, Sweep, Render, Control, Generate, Evaluate, Export, Report, Inspect, Assets, Doctor, Demo,
+    Run, Check, Fit, Sweep, Render, Control, Generate, Evaluate, Export, Report, Inspect, Bench, Assets, Doctor, Demo,
 )  # fmt: skip
 
 RESUMING: tuple[type[Command], ...] = (Run, Fit, Demo, Render, Control, Generate)

@@ -131,9 +131,10 @@ class Demo(Command):
         return run_parts(self.resolved)
 
     def __call__(self, reporter: Reporter) -> None:
-        from studio.demo import sample_folder
+        from studio.demo import sample_folder, time_line
         from studio.summary import run_and_summarise
 
+        reporter.say(time_line())
         run_and_summarise(
             (sample_folder(),),
             self.out,

@@ -118,12 +118,16 @@ class Evaluate(Command):
 
 @dataclasses.dataclass(frozen=True)
 class Export(Command):
-    """An avatar in; a mesh file out (.glb with 52 morph targets, .obj or .ply)."""
+    """An avatar in; a file for other tools out: .glb with 52 morph targets, .obj, .ply, a folder of numbered .obj, or parameters."""
 
     avatar: Positional[Path]
     """Avatar folder, or an output folder that holds one."""
     out: Path
-    """Mesh file to write; its ending chooses the format."""
+    """File to write: .glb, .obj, .ply, or .npz and .json for the parameters of the heads ict and flame. A folder for a sequence."""
+    sweep: Path | None = None
+    """Sweep file (`recon sweep` writes one): each of its frames as head.0001.obj, head.0002.obj, ... into the folder --out."""
+    shapes: bool = False
+    """The neutral and the 52 shapes as 00-neutral.obj, 01-eyeBlinkLeft.obj, ... into the folder --out."""
     frame: Literal["head", "world"] = "head"
     """Head frame (metres, +Y up, +Z front), or the world of a calibrated rig."""
     with_uncertainty: bool = False
@@ -135,7 +139,10 @@ class Export(Command):
     def __call__(self, reporter: Reporter) -> None:
         from studio import single_stages
 
-        single_stages.export(self.avatar, self.out, self.frame, reporter, with_uncertainty=self.with_uncertainty)
+        if self.sweep is not None or self.shapes:
+            single_stages.export_sequence(self.avatar, self.out, self.frame, reporter, sweep_path=self.sweep, shapes=self.shapes)
+        else:
+            single_stages.export(self.avatar, self.out, self.frame, reporter, with_uncertainty=self.with_uncertainty)
 
 
 @dataclasses.dataclass(frozen=True)

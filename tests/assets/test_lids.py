@@ -49,6 +49,18 @@ def test_rims_of_a_person_meet_in_height_at_a_blink(head, person):
         assert own_gap.max() < 9e-4 < gap.max()
 
 
+def test_rims_meet_at_a_blink_that_is_the_persons_own_too(head, person):
+    """A person's own blink ends a millimetre too high: what the rims lack is made up after that, not before."""
+    index = ARKIT_BLENDSHAPES.index("eyeBlinkLeft")
+    own = 0.15 * np.linalg.norm(head.blendshape_deltas[index], axis=1, keepdims=True) * (0.0, 1.0, 0.0)
+    deltas = personal_deltas(head, np.float32(1.25) * person, scale=1.25, corrections={"eyeBlinkLeft": np.float32(own)})
+    rims = lid_rims(head)[0]
+    upper, lower = rims.points(1.25 * person + deltas[index], head.triangles)
+    assert np.abs(upper - lower)[4:-4, 1].max() < 1.25 * 9e-4
+    others = np.delete(deltas - personal_deltas(head, np.float32(1.25) * person, scale=1.25), index, axis=0)
+    assert not others.any()
+
+
 def test_only_blinks_are_corrected_and_by_what_blink_corrections_say(head, person):
     added = closing_deltas(head, person) - head.blendshape_deltas
     blinks = [ARKIT_BLENDSHAPES.index(name) for name in BLINKS]

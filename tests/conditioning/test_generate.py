@@ -166,3 +166,13 @@ def test_model_of_another_family_is_refused(settings, tmp_path):
     (tmp_path / "model_index.json").write_text("not json")
     with pytest.raises(MissingAssetError, match="download the model again"):
         draw(dataclasses.replace(settings, model=str(tmp_path)), random_bundle())
+
+
+@pytest.mark.filterwarnings("error::FutureWarning")
+def test_a_pipeline_loads_in_the_asked_precision_without_words_that_its_library_will_drop(settings):
+    """The suite ignores such warnings elsewhere; the person at the terminal sees them."""
+    import torch
+
+    halved = load_pipeline(dataclasses.replace(settings, dtype="bfloat16"))
+    parts = (halved.unet, halved.vae, halved.text_encoder, *halved.controlnet.nets)  # type: ignore[attr-defined]
+    assert {part.dtype for part in parts} == {torch.bfloat16}

@@ -113,7 +113,7 @@ def test_the_texture_is_told_which_pictures_are_grey_and_its_notes_reach_the_ava
 
     def bake(avatar, images, *, grey_views, progress):
         told.append(grey_views)
-        return BakedTexture(avatar.albedo_srgb, avatar.confidence, DEFAULT_LIGHT, {}, ("texture from 1 of 2 views",))
+        return BakedTexture(avatar.albedo_srgb, avatar.confidence, DEFAULT_LIGHT, {}, ("texture from 1 of 2 views",), avatar.views)
 
     monkeypatch.setattr(recon.texture, "bake_texture", bake)
     views = tuple(dataclasses.replace(view, is_grey=view.name == "1.png") for view in prepare_person(person).views)

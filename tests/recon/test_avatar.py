@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
+from assets.blendshapes import ARKIT_BLENDSHAPES
 from assets.errors import DegenerateGeometryError, RangeError
 from assets.head_model import PARTS
 from recon.avatar import Avatar, FittedView
@@ -118,3 +119,19 @@ def test_bad_requests_are_three_part_errors():
     lost = FittedView("b.jpg", "no_face", "no face found", None, None, {}, np.nan, np.nan, np.nan, np.nan)
     with pytest.raises(DegenerateGeometryError, match=r"b\.jpg.*no_face"):
         toy_avatar(HEAD).pose_view(lost)
+
+
+def test_corrected_shapes_move_by_head_model_plus_correction_and_the_others_by_the_head_model():
+    correction = np.random.default_rng(8).normal(0, 1e-3, HEAD.vertices.shape).astype(np.float32)
+    plain_deltas = plain(expression_scale=1.25).blendshape_deltas
+    avatar = plain(expression_scale=1.25, shape_corrections={"mouthSmileLeft": correction})
+    for name, with_it, without in zip(ARKIT_BLENDSHAPES, avatar.blendshape_deltas, plain_deltas, strict=True):
+        np.testing.assert_allclose(with_it - without, correction if name == "mouthSmileLeft" else 0, atol=1e-9, err_msg=name)
+    half = avatar.vertices({"mouthSmileLeft": 0.5}) - plain(expression_scale=1.25).vertices({"mouthSmileLeft": 0.5})
+    below_the_eyes = HEAD.vertices[:, 1] < -0.03
+    np.testing.assert_allclose(half[below_the_eyes], 0.5 * correction[below_the_eyes], atol=2e-8)
+
+
+def test_a_correction_of_a_shape_that_nobody_knows_is_refused():
+    with pytest.raises(RangeError, match="jawOpen"):
+        plain(shape_corrections={"jawOpn": np.zeros_like(HEAD.vertices)}).blendshape_deltas  # noqa: B018

@@ -12,6 +12,7 @@ import numpy as np
 from recon import check_expressions
 from recon.capture import Detection, View
 from recon.check_expressions import expressions_of
+from recon.coverage_expressions import shown_expressions
 from recon.face_mesh import MeshedFace
 
 
@@ -38,6 +39,21 @@ def test_scores_are_read_around_each_face_less_what_all_share_and_not_from_far_a
     }  # fmt: skip
     # 1.8 faces of 120 px around (140, 140).
     assert set(crops) == {(217, 217, 3)}
+
+
+def test_a_smile_that_the_fits_prior_holds_back_is_shown_and_rest_is_not(monkeypatch):
+    fitted = [{"mouthSmileLeft": value, "jawOpen": 0.1} for value in (0.02, 0.02, 0.02, 0.02, 0.19, 0.35, 0.9, 0.02)]
+    views = [SimpleNamespace(instant=index) for index in range(len(fitted))]
+    solution = cast(Any, SimpleNamespace(problem=SimpleNamespace(views=views), state=None, registered=range(len(fitted))))
+    prepared = cast(Any, SimpleNamespace(views=[View(f"{index}", Path(f"{index}")) for index in range(len(fitted))]))
+    monkeypatch.setattr(check_expressions, "find_task_file", lambda: None)
+    monkeypatch.setattr(check_expressions, "weights_by_name", lambda problem, state, instant: fitted[instant])
+    yaws_deg = {f"{index}": 5.0 * index - 20 for index in range(len(fitted))}
+    weights, source = expressions_of({}, prepared, solution, yaws_deg, lambda view: None)
+    assert source == "landmarks alone"
+    # Of full, a third of a smile by landmarks is 0.6; what all share, the jaw, is none.
+    np.testing.assert_allclose([weights[f"{index}"].get("mouthSmileLeft", 0.0) for index in (3, 4, 5, 6)], [0, 0.17 / 0.55, 0.6, 1.0])
+    assert [shown_expressions(weights[f"{index}"]) for index in (3, 4, 5, 6)] == [(), (), ("smile",), ("smile",)]
 
 
 def test_without_the_landmarkers_file_and_without_a_fit_nothing_is_told(monkeypatch):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import cv2
 import numpy as np
 
-from recon.check_photo import difference_hash, exposure_of, near_duplicates
+from recon.check_photo import MAX_MEASURED, difference_hash, exposure_of, near_duplicates
 
 HULL = np.array([[10, 20], [70, 20], [70, 90], [10, 90]], np.float32)
 
@@ -22,6 +24,29 @@ def test_light_outside_the_face_does_not_count():
     assert measured.mean == 128 and measured.clipped == 0 and measured.black == 0 and measured.warning == ""
     # A quarter of the columns, in 95 of 120 rows, by hand.
     assert abs(exposure_of(image, None).clipped - 0.25 * 95 / 120) < 1e-9
+
+
+def test_a_large_face_is_measured_on_a_part_of_its_pixels_that_tells_the_same():
+    # 12 Mpx in steps of two: the upper three quarters are clipped down to row 1500, and the hull is the left half.
+    image = np.full((4000, 3000, 3), 100, np.uint8)
+    image[:1500] = 255
+    hull = np.array([[0, 0], [1500, 0], [1500, 3999], [0, 3999]], np.float32)
+    tracemalloc.start()
+    measured = exposure_of(image, None)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert measured.clipped == 0.375 and abs(measured.mean - (0.375 * 255 + 0.625 * 100)) < 1e-9
+    # A full mask and comparisons of all channels would take 170 MB.
+    assert peak < 9 * MAX_MEASURED
+    assert abs(exposure_of(image, hull).clipped - 0.375) < 1e-3
+
+
+def test_of_a_large_face_the_hull_is_still_the_hulls():
+    image = np.full((2600, 2600, 3), 100, np.uint8)
+    image[:, 1300:] = 255
+    hull = np.array([[101, 50], [1299, 50], [1299, 2550], [101, 2550]], np.float32)
+    assert exposure_of(image, hull + [[0, 0], [1301, 0], [1301, 0], [0, 0]]).clipped > 0.5
+    assert exposure_of(image, hull - [[101, 0], [2, 0], [2, 0], [101, 0]]).clipped == 0
 
 
 def test_clipped_light_and_black_shadow_are_named_with_what_to_do():

@@ -93,6 +93,18 @@ def test_a_half_written_stage_is_made_again(prepared, tmp_path: Path):
     assert _counting(tmp_path, prepared, "a") == (1, [2])
 
 
+def test_what_lies_finished_is_named_in_the_order_of_the_solve_up_to_the_first_gap(tmp_path: Path):
+    inputs = dataclasses.make_dataclass("Inputs", ["picture"], frozen=True)(np.arange(3))
+    assert Checkpoints(tmp_path, inputs, "a").finished() == ()
+    kept = Checkpoints(tmp_path, inputs, "a")
+    for name in ("landmarks", "coarse flow", "free form"):
+        kept.step(name, lambda: np.ones(2))
+    assert Checkpoints(tmp_path, inputs, "a").finished() == ("landmarks", "coarse flow", "free form")
+    (tmp_path / "02-coarse-flow.stage").unlink()
+    assert Checkpoints(tmp_path, inputs, "a").finished() == ("landmarks",)
+    assert Checkpoints(tmp_path, inputs, "b").finished() == (), "another solve's stages are none of this one's"
+
+
 def test_files_of_the_users_own_in_that_folder_are_kept_and_a_broken_key_means_another_solve(prepared, tmp_path: Path):
     (tmp_path / "photo.jpg").write_bytes(b"mine")
     assert _counting(tmp_path, prepared, "a")[0] == 2

@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import recon.detect
 from assets.errors import DetectionError, InputError, MissingAssetError, RangeError
 from recon.capture import View
-from recon.detect import DetectSettings, detect, detect_capture, find_faces
+from recon.detect import CROP_SIDE_PX, DetectSettings, detect, detect_capture, find_faces
 from recon.ingest import load_capture
 
 VIEW = View(name="a.png", path=Path("a.png"))
@@ -50,6 +51,25 @@ def no_face() -> np.ndarray:
     image = cv2.resize(rng.integers(0, 256, (8, 8, 3), dtype=np.uint8), (500, 400), interpolation=cv2.INTER_CUBIC)
     image[300:] = (60, 90, 30)
     return image
+
+
+@pytest.mark.parametrize(
+    ("centre", "side", "tilt_deg"), [((640.3, 800.7), 1400.0, -5.0), ((60.0, 90.0), 1200.0, 8.0), ((1250.0, 1590.0), 1100.0, 0.0)]
+)
+def test_a_crop_of_a_large_picture_smooths_only_what_it_shows(monkeypatch, centre, side, tilt_deg):
+    rng = np.random.default_rng(9)
+    image = cv2.resize(rng.integers(0, 256, (320, 260, 3), dtype=np.uint8), (1300, 1600), interpolation=cv2.INTER_CUBIC)
+    smooth, crops, smoothed = cv2.GaussianBlur, [], []
+    monkeypatch.setattr(recon.detect, "_mesh", lambda crop, *_: crops.append(crop) or [])
+    monkeypatch.setattr(cv2, "GaussianBlur", lambda part, *more: smoothed.append(part.shape) or smooth(part, *more))
+    recon.detect._mesh_on_crop(image, None, np.array(centre), side, tilt_deg, 0.3)
+    scale, tilt = CROP_SIDE_PX / side, np.radians(tilt_deg)
+    linear = scale * np.array([[np.cos(tilt), np.sin(tilt)], [-np.sin(tilt), np.cos(tilt)]])
+    warp = np.column_stack([linear, CROP_SIDE_PX / 2 - linear @ centre + linear @ (0.5, 0.5) - 0.5])
+    whole = smooth(image, (0, 0), 0.4 / scale)
+    expected = cv2.warpAffine(whole, warp, (CROP_SIDE_PX, CROP_SIDE_PX), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    assert np.abs(crops[0].astype(int) - expected).max() <= 1
+    assert smoothed[0][0] < image.shape[0]
 
 
 def test_landmarks_lie_where_the_renderer_put_the_eyes(face_render, settings):

@@ -207,6 +207,23 @@ def test_a_personal_expression_seen_by_several_cameras_is_recovered_in_all_direc
     assert not found[HEAD.vertex_parts != 1].any()
 
 
+def test_a_correction_solved_again_about_itself_is_the_whole_correction_and_not_what_it_still_lacks():
+    problem, state = rig_problem(DEFORMABLE, 3)
+    state, instant = played(state), 1
+    planted = _personal(problem, state, instant)
+    surfaces = {i: DEFORMABLE.posed(problem.neutral(state), state.weights[i]) + (planted if i == instant else 0) for i in range(3)}
+    matches = exact_matches(problem, state, surfaces, [(4, 5), (5, 6), (6, 7), (0, 4), (1, 5), (2, 6), (3, 7)])
+    first = solve_correction(problem, state, matches, {}, instant)
+    assert first is not None
+    again = solve_correction(problem, state, matches, {instant: first}, instant)
+    from_half = solve_correction(problem, state, matches, {instant: 0.5 * first}, instant)
+    assert again is not None and from_half is not None
+    moving = _front(5e-4, np.linalg.norm(planted, axis=1))
+    for found in (again, from_half):
+        assert np.median(np.linalg.norm(found - planted, axis=1)[moving]) < 1e-4
+        assert np.abs(found - first).max() < 3e-4
+
+
 def test_a_loose_picture_is_corrected_across_its_line_of_sight_only_and_where_nothing_moves_not_at_all():
     problem, state = rig_problem(DEFORMABLE, 3)
     state, instant = played(state), 2

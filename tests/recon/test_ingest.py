@@ -25,7 +25,8 @@ from recon.exif import (
     PIXEL_Y_DIMENSION,
     focal_from_exif,
 )
-from recon.ingest import ONE_PHOTO_NOTE, load_capture, read_view
+from recon.ingest import ONE_PHOTO_NOTE, capture_files, load_capture, read_view
+from recon.photo_colour import STRIP_ROWS
 
 
 @pytest.fixture
@@ -113,7 +114,7 @@ BAD_FILES = [
     (make_empty_jpg, "not_an_image", "empty"),
     (make_truncated, "unreadable", "truncated"),
     (make_truncated_png, "unreadable", "damaged or cut off"),
-    (make_bomb, "too_large", "400000000 pixels"),
+    (make_bomb, "too_large", "400 Mpx, the limit is 100 Mpx (--capture.max-megapixels)"),
     (make_over_limit, "too_large", "144 Mpx, the limit is 100 Mpx"),
     (make_tiny, "too_small", "32x32"),
 ]
@@ -150,10 +151,23 @@ def test_a_huge_picture_is_refused_from_its_header_without_decoding(tmp_path, si
     assert decoded == [(200, 120)]
 
 
-def test_the_size_limit_is_a_setting(tmp_path, signpost):
+def test_the_size_limit_is_a_setting_that_the_error_names_with_what_would_do(tmp_path, signpost):
     save(tmp_path / "a.jpg", signpost)
-    with pytest.raises(InputError, match=r"the limit is 0\.02 Mpx"):
+    with pytest.raises(InputError, match=r"the limit is 0\.02 Mpx \(--capture\.max-megapixels\)") as error:
         load_capture(tmp_path, settings=CaptureSettings(max_megapixels=0.02))
+    assert error.value.do.startswith("raise the limit with --capture.max-megapixels 1 ") and "replace" not in error.value.do
+    assert load_capture(tmp_path, settings=CaptureSettings(max_megapixels=0.024)).views[0].status == "ok"
+
+
+def test_above_pillows_own_limit_ours_rules_and_pillows_stays_for_others(tmp_path, signpost, monkeypatch):
+    # A limit of 2000 pixels: Pillow refuses from twice that on, and the picture has 24 000.
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 2000)
+    view = load_capture(save(tmp_path / "a.png", signpost), settings=CaptureSettings(max_megapixels=1)).views[0]
+    assert view.status == "ok"
+    np.testing.assert_array_equal(read_view(view), signpost)
+    assert Image.MAX_IMAGE_PIXELS == 2000
+    with pytest.raises(Image.DecompressionBombError):
+        Image.open(tmp_path / "a.png")
 
 
 @pytest.mark.parametrize("wrong", [{"num_keyframes": 0}, {"max_candidates": -1}, {"min_side_px": 1}, {"max_megapixels": float("nan")}])
@@ -251,11 +265,63 @@ def test_names_are_in_natural_order_and_system_files_are_ignored(tmp_path, signp
     assert capture.scale == "relative"
 
 
-def test_camera_raw_files_are_named_in_the_notes(tmp_path, signpost):
-    save(tmp_path / "a.png", signpost)
-    save(tmp_path / "b.png", signpost[::-1])
-    (tmp_path / "DSC_1.NEF").write_bytes(b"raw")
-    assert any("DSC_1.NEF" in note and "develop" in note for note in load_capture(tmp_path).notes)
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("DSC_1.NEF", "develop it"),
+        ("a.dng", "develop it"),
+        ("beauty.EXR", "floating-point"),
+        ("a.gif", "export it as"),
+        ("b.psd", "export it as"),
+    ],
+)
+def test_a_picture_of_an_ending_that_is_not_read_is_set_aside_with_the_reason(tmp_path, signpost, name, reason):
+    save(tmp_path / "z.png", signpost)
+    (tmp_path / name).write_bytes(b"content that nothing looks at")
+    capture = load_capture(tmp_path)
+    assert [(view.name, view.status) for view in capture.views] == [("z.png", "ok"), (name, "unreadable")]
+    assert reason in capture.views[1].reason
+    assert capture_files(tmp_path) == (tmp_path / "z.png",)
+    for path in (tmp_path / name, tmp_path):
+        (tmp_path / "z.png").unlink(missing_ok=True)
+        with pytest.raises(InputError) as error:
+            load_capture(path)
+        assert name in error.value.got and reason in error.value.got and error.value.do
+
+
+def test_camera_raw_files_beside_their_photos_are_one_note(tmp_path, signpost):
+    save(tmp_path / "DSC_1.JPG", signpost)
+    save(tmp_path / "DSC_2.JPG", signpost[::-1])
+    for name in ("dsc_1.nef", "DSC_2.NEF"):
+        (tmp_path / name).write_bytes(b"raw")
+    capture = load_capture(tmp_path)
+    assert [view.status for view in capture.views] == ["ok", "ok"]
+    assert capture.notes == ("2 camera raw files lie beside a photo of the same name, which was taken instead (such as dsc_1.nef)",)
+
+
+def test_of_a_folder_of_folders_it_is_said_which_hold_how_many_pictures(tmp_path, signpost):
+    for name, count in {"left": 2, "right/day 2": 3, "out": 4, ".cache": 1, "empty": 0}.items():
+        (tmp_path / name).mkdir(parents=True)
+        for number in range(count):
+            save(tmp_path / name / f"{number}.jpg", signpost)
+    (tmp_path / "out" / "run.json").write_text("{}")
+    with pytest.raises(InputError) as error:
+        load_capture(tmp_path)
+    assert error.value.got == f"{tmp_path} with no pictures of its own, 5 pictures in 2 folders inside: left (2), right/day 2 (3)"
+    assert f"such as {tmp_path / 'left'};" in error.value.do and "one person" in error.value.do
+
+
+def test_many_folders_inside_are_counted_and_one_is_named(tmp_path, signpost):
+    for number in range(6):
+        (tmp_path / f"{number}").mkdir()
+        save(tmp_path / f"{number}" / "a.png", signpost)
+    with pytest.raises(InputError, match=r"6 pictures in 6 folders inside: 0 \(1\), 1 \(1\), 2 \(1\), 3 \(1\) and 2 more"):
+        load_capture(tmp_path)
+    for number in range(1, 6):
+        (tmp_path / f"{number}" / "a.png").unlink()
+    with pytest.raises(InputError) as error:
+        load_capture(tmp_path)
+    assert error.value.do == f"folders inside are not searched: give the folder that shows the person: {tmp_path / '0'}"
 
 
 def test_pictures_in_folders_inside_are_named_but_outputs_are_not(tmp_path, signpost):
@@ -286,12 +352,78 @@ def test_transparent_pictures_stand_on_white(tmp_path):
     assert pixels[90, 10].tolist() == [255, 255, 255]
 
 
-def test_sixteen_bit_grey_is_scaled_not_clipped(tmp_path):
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+def test_sixteen_bit_grey_is_scaled_not_clipped_and_grey_like_other_photos(tmp_path, suffix):
+    # More than 512 px, so that the probe's small copy is a shrunk one.
+    ramp = np.tile(np.linspace(0, 65535, 1601).astype(np.uint16), (1100, 1))
+    view = load_capture(save(tmp_path / f"a{suffix}", ramp)).views[0]
+    assert (view.status, view.is_grey, view.reason) == ("ok", True, recon.photo.GREY_REASON)
+    pixels = read_view(view)
+    # Rounded: level 128 stands for 32 639 to 32 896, and 32 767 lies in the middle of the ramp.
+    np.testing.assert_array_equal(pixels[1099, :, 1], np.floor(ramp[0] / 257 + 0.5))
+    assert (pixels == pixels[..., :1]).all()
+
+
+def test_a_sixteen_bit_tiff_that_counts_from_white_is_no_negative(tmp_path):
     ramp = np.tile(np.linspace(0, 65535, 200).astype(np.uint16), (100, 1))
-    save(tmp_path / "a.png", ramp)
+    save(tmp_path / "a.tif", ramp, tiffinfo={262: 0})
     pixels = read_view(load_capture(tmp_path).views[0])
-    assert pixels[50, 0, 0] == 0 and pixels[50, -1, 0] == 255
-    assert abs(int(pixels[50, 100, 1]) - 128) <= 1
+    assert pixels[50, 0, 0] == 255 and pixels[50, -1, 0] == 0
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+def test_sixteen_bit_colours_keep_their_upper_byte(tmp_path, suffix):
+    ramp = np.tile(np.linspace(0, 65535, 700).astype(np.uint16), (600, 1))
+    deep = np.stack([ramp, ramp[:, ::-1] // 2, np.full_like(ramp, 20_000)], -1)
+    cv2.imwrite(str(tmp_path / f"a{suffix}"), deep[..., ::-1])
+    view = load_capture(tmp_path).views[0]
+    assert (view.status, view.is_grey) == ("ok", False)
+    np.testing.assert_array_equal(read_view(view), deep >> 8)
+
+
+# Compression 1 is none, 34676 is LogLuv.
+@pytest.mark.parametrize(("channels", "compression"), [(1, 1), (3, 1), (3, 34676)])
+def test_a_floating_point_tiff_is_called_one_and_not_damaged(tmp_path, signpost, channels, compression):
+    save(tmp_path / "good.png", signpost)
+    light = (signpost / 255).astype(np.float32)
+    cv2.imwrite(str(tmp_path / "light.tif"), light if channels == 3 else light[..., 0], [cv2.IMWRITE_TIFF_COMPRESSION, compression])
+    view = load_capture(tmp_path).views[1]
+    assert (view.name, view.status) == ("light.tif", "unreadable")
+    assert view.reason == "a floating-point picture, which is not read: export it to 8- or 16-bit sRGB (JPEG, PNG or TIFF)"
+
+
+def test_whole_numbers_of_32_bits_and_unknown_tiffs_are_called_what_they_are(tmp_path, signpost):
+    save(tmp_path / "good.png", signpost)
+    cv2.imwrite(str(tmp_path / "depth.tif"), np.full((200, 120), 70_000, np.int32))
+    whole = save(tmp_path / "odd.tif", signpost).read_bytes()
+    (tmp_path / "odd.tif").write_bytes(whole.replace(struct.pack("<HHIH", 259, 3, 1, 1), struct.pack("<HHIH", 259, 3, 1, 40_000)))
+    views = {view.name: view for view in load_capture(tmp_path).views}
+    assert views["depth.tif"].status == "unreadable" and "32-bit" in views["depth.tif"].reason
+    assert views["odd.tif"].reason.startswith("a TIFF of 3 x 8 bits and compression 40000, which is not read: export it to")
+
+
+def test_pixels_of_a_tall_turned_picture_are_the_same_strip_by_strip(tmp_path):
+    image = np.random.default_rng(5).integers(0, 256, (3 * STRIP_ROWS + 7, 150, 3), dtype=np.uint8)
+    save(tmp_path / "a.png", np.ascontiguousarray(np.rot90(image, 1)), exif=exif_bytes(6))
+    np.testing.assert_array_equal(read_view(load_capture(tmp_path).views[0]), image)
+
+
+def test_reading_a_large_picture_holds_no_second_copy_of_it(tmp_path):
+    # Decoded by Pillow at 4 bytes a pixel, and as an array at 3; the rest is for the decoder and its imports.
+    code = (
+        "import sys; from pathlib import Path; import re; from recon.photo import read_photo; read_photo(Path(sys.argv[1]));"
+        "status = Path('/proc/self/status'); before = int(re.search(r'VmRSS:\\s+(\\d+)', status.read_text())[1]);"
+        "Path('/proc/self/clear_refs').write_text('5'); size = read_photo(Path(sys.argv[2])).size;"
+        "print(size // 3, int(re.search(r'VmHWM:\\s+(\\d+)', status.read_text())[1]) - before)"
+    )
+    if not Path("/proc/self/clear_refs").exists():
+        pytest.skip("the peak of one call is measured where Linux tells it")
+    large = np.tile(np.random.default_rng(2).integers(0, 256, (500, 400, 3), dtype=np.uint8), (8, 10, 1))
+    paths = [save(tmp_path / "small.jpg", large[:64, :64]), save(tmp_path / "large.jpg", large)]
+    run = subprocess.run([sys.executable, "-c", code, *map(str, paths)], capture_output=True, text=True, check=True)
+    pixels, peak_kb = map(int, run.stdout.split())
+    assert pixels == 16_000_000
+    assert peak_kb * 1024 < 8.0 * pixels
 
 
 def test_colours_of_another_profile_are_brought_to_srgb(tmp_path):

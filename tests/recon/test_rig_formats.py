@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import re
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -12,7 +15,7 @@ from scipy.spatial.transform import Rotation
 
 from assets.errors import ConventionError, InputError
 from recon.lens import distorted_px
-from recon.rig import Rig, load_rig, save_cameras_json, write_transforms
+from recon.rig import Rig, load_rig, save_cameras_json, write_colmap, write_transforms
 from tests.recon.rig_writers import (
     FLIP_YZ,
     Truth,
@@ -386,3 +389,62 @@ class TestTheDoor:
         for path in (opencv_yaml(tmp_path / "a.yml", broken, (0.0,) * 5, rodrigues=False), transforms_json(tmp_path / "t.json", [broken])):
             with pytest.raises(ConventionError, match="rotation"):
                 load_rig(path)
+
+
+def spoil_pose(content: dict) -> None:
+    content["frames"][1]["transform_matrix"][2][3] = float("nan")
+
+
+def spoiled_plain(folder: Path) -> Path:
+    save_cameras_json(folder / "cameras.json", {truth.name: truth.camera for truth in truths()})
+    content = json.loads((folder / "cameras.json").read_text())
+    content["cameras"]["cam01.png"]["world_to_camera"][2][3] = float("nan")
+    (folder / "cameras.json").write_text(json.dumps(content))
+    return folder / "cameras.json"
+
+
+def spoiled_opencv(folder: Path) -> Path:
+    T_cam_world = truths()[1].T_cam_world.copy()
+    T_cam_world[2, 3] = np.nan
+    return opencv_yaml(folder / "cam01.yml", dataclasses.replace(truths()[1], T_cam_world=T_cam_world), (0.0, 0.0, 0.0, 0.0, 0.0))
+
+
+def spoiled_metashape(folder: Path) -> Path:
+    spoil = partial(re.sub, r'(label="cam01"><transform>(?:\S+ ){11})\S+', r"\1nan")
+    return metashape_xml(folder / "rig.xml", truths(), {}, edit=spoil)
+
+
+def spoiled_realityscan(folder: Path) -> Path:
+    return realityscan_csv(folder / "rig.csv", truths(), edit=partial(re.sub, r"(cam01\.png,(?:[^,]+,){2})[^,]+", r"\1nan"))
+
+
+def spoiled_colmap(folder: Path) -> Path:
+    write_colmap(folder, {truth.name: truth.camera for truth in truths()})
+    text = (folder / "images.txt").read_text()
+    (folder / "images.txt").write_text(re.sub(r"(?m)^((?:\S+ ){7})\S+( \d+ cam01\.png)", r"\1nan\2", text))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("spoiled", "place"),
+    [
+        (spoiled_plain, '"world_to_camera" has nan in row 3, column 4'),
+        (lambda folder: transforms_json(folder / "transforms.json", truths(), edit=spoil_pose), "the matrix has nan in row 3, column 4"),
+        (spoiled_opencv, "tvec has nan in place 3"),
+        (spoiled_metashape, "<transform> has nan in place 12"),
+        (spoiled_realityscan, "alt = nan"),
+        (spoiled_colmap, "the pose has nan in row 3, column 4"),
+    ],
+)
+def test_a_nan_is_refused_with_file_camera_and_place(tmp_path, spoiled, place):
+    path = spoiled(tmp_path)
+    with pytest.raises(InputError) as error:
+        load_rig(path, sizes=SIZES)
+    assert str(path) in error.value.got and "cam01" in error.value.got and error.value.got.endswith(place)
+    assert "finite" in error.value.expected and error.value.do
+
+
+def test_a_nan_in_a_lens_is_refused_as_one_in_a_pose(tmp_path):
+    path = transforms_json(tmp_path / "transforms.json", truths(), edit=lambda content: content["frames"][2].update(k1=float("nan")))
+    with pytest.raises(InputError, match=r"cam02.*nan"):
+        load_rig(path)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import cv2
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ import pytest
 from assets import load_head
 from assets.head_model import HeadModel
 from assets.laplacian import uniform_laplacian
+from recon.solve import pictures
 from recon.solve.bundle import MAX_FOCAL_STEP, shortened
 from recon.solve.chart import make_chart
 from recon.solve.flow import match_pair, neighbour_pairs
@@ -186,6 +189,21 @@ def test_working_picture_keeps_pixel_centres_when_it_crops_and_shrinks():
     height, width = picture.grey.shape
     x_view = (width // 2 + 0.5) / picture.scale + picture.origin_px[0]
     assert picture.grey[height // 2, width // 2] == pytest.approx(x_view * 255 / 3000, abs=0.8)
+
+
+@pytest.mark.parametrize("landmarks", [None, np.array([[300.0, 250.0], [1500.0, 2100.0]])])
+def test_a_working_picture_made_in_bands_is_the_one_made_whole(monkeypatch, landmarks):
+    picture = cv2.resize(np.random.default_rng(3).integers(0, 256, (300, 260, 3), dtype=np.uint8), (1900, 2300))
+    whole = make_working_picture(picture, landmarks)
+    monkeypatch.setattr(pictures, "_BAND_PX", 400_000)
+    tracemalloc.start()
+    banded = make_working_picture(picture, landmarks)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert whole.colour is not None and banded.colour is not None
+    assert np.abs(whole.grey - banded.grey).max() < 0.01 and np.abs(whole.colour.astype(int) - banded.colour).max() <= 1
+    # Whole, the grey floats alone take 16 bytes a pixel; in bands the result and a tenth of that.
+    assert peak < 4 * picture.shape[0] * picture.shape[1] + 8 * whole.grey.size
 
 
 def test_little_parallax_moves_the_say_from_matches_to_landmarks():

@@ -10,8 +10,8 @@ from safetensors.numpy import load_file, save_file
 from scipy.spatial.transform import Rotation
 
 from assets.errors import ArtifactError, InputError, MissingAssetError, ReconError
-from recon.avatar import FittedView
-from recon.storage import FILES, load_avatar, save_avatar
+from recon.avatar import FittedView, NamedExpression, ShapeEvidence
+from recon.storage import FILES, OPTIONAL_FILES, load_avatar, save_avatar
 from render.camera import Camera
 from tests.recon.toy_head import toy_avatar, toy_head
 
@@ -37,15 +37,35 @@ def an_avatar(**changes):
     return toy_avatar(HEAD, **({"views": views(), "notes": ("one photo only: no ears ä",), "T_world_head": T_world_head} | changes))
 
 
+def a_rich_avatar(seed: int = 4, **changes):
+    """One with everything that an avatar may have, and nothing symmetric."""
+    rng = np.random.default_rng(seed)
+    first, lost = views()
+    smirk = NamedExpression(
+        "smirk: ä", {"mouthSmileLeft": 0.1 + 0.2, "browDownRight": 1e-5}, ("a.jpg",), 'says "no"', "on: Mondays # rarely"
+    )
+    fields = {
+        "normal_map": rng.integers(0, 256, (48, 40, 3), dtype=np.uint8),
+        "hair_mask": rng.integers(0, 2, (64, 64), dtype=np.uint8) * 255,
+        "shape_corrections": {name: rng.normal(0, 1e-3, HEAD.vertices.shape).astype(np.float32) for name in ("mouthSmileLeft", "jawOpen")},
+        "shape_evidence": {"mouthSmileLeft": ShapeEvidence(6, 2, 1 / 3)},
+        "expressions": (smirk, NamedExpression("yes", {})),
+        "views": (dataclasses.replace(first, gain_linear=(1 / 3, 0.9, 1.7)), lost),
+    }
+    return an_avatar(**(fields | changes))
+
+
 def same(a, b) -> bool:
     """Equal to the bit, dtypes included, through nested records; nan equals nan."""
     if dataclasses.is_dataclass(a):
         return type(a) is type(b) and all(same(getattr(a, f.name), getattr(b, f.name)) for f in dataclasses.fields(a))
     if isinstance(a, np.ndarray):
-        return a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes()
+        return isinstance(b, np.ndarray) and a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes()
+    if isinstance(a, dict):
+        return list(a) == list(b) and all(same(a[key], b[key]) for key in a)
     if isinstance(a, tuple):
-        return len(a) == len(b) and all(map(same, a, b))
-    return a == b or (a != a and b != b)
+        return isinstance(b, tuple) and len(a) == len(b) and all(map(same, a, b))
+    return type(a) is type(b) and (a == b or (a != a and b != b))
 
 
 def test_round_trip_is_exact_to_the_bit(tmp_path):
@@ -57,9 +77,131 @@ def test_round_trip_is_exact_to_the_bit(tmp_path):
     assert not same(dataclasses.replace(loaded, offsets=np.nextafter(loaded.offsets, np.float32(1))), avatar)
 
 
+def test_everything_that_an_avatar_may_have_makes_the_round_trip_to_the_bit(tmp_path):
+    avatar = a_rich_avatar()
+    folder = save_avatar(tmp_path / "avatar", avatar)
+    assert sorted(p.name for p in folder.iterdir()) == sorted(FILES + OPTIONAL_FILES)
+    loaded = load_avatar(folder, head=HEAD)
+    assert same(loaded, avatar) and not same(loaded, an_avatar())
+    lost = {"normal_map": None, "hair_mask": None, "shape_corrections": {}, "shape_evidence": {}, "expressions": (), "views": views()}
+    for name, value in lost.items():
+        assert not same(dataclasses.replace(loaded, **{name: value}), avatar), f"{name} takes no part in the comparison"
+
+
+def test_what_an_older_avatar_had_and_the_newer_has_not_goes_with_it(tmp_path):
+    folder = save_avatar(tmp_path / "avatar", a_rich_avatar())
+    save_avatar(folder, an_avatar())
+    assert sorted(p.name for p in folder.iterdir()) == sorted(FILES)
+    assert same(load_avatar(folder, head=HEAD), an_avatar())
+
+
+def test_expressions_are_read_as_the_user_left_them(tmp_path):
+    folder = save_avatar(tmp_path / "avatar", a_rich_avatar())
+    path = folder / "expressions.yaml"
+    path.write_text(path.read_text().replace("smirk: ä", "sceptical").replace('says "no"', "doubts it").replace("1.0e-05", "1e-3"))
+    loaded = load_avatar(folder, head=HEAD).expressions
+    assert [e.name for e in loaded] == ["sceptical", "yes"] and loaded[0].meaning == "doubts it"
+    assert dict(loaded[0].weights) == {"mouthSmileLeft": 0.1 + 0.2, "browDownRight": 0.001}
+    path.unlink()
+    assert load_avatar(folder, head=HEAD).expressions == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("- name: a\n  weights: {jawOpn: 1}", "jawOpen"),
+        ("- name: a\n  weights: {jawOpen: wide}", "wide"),
+        ("- name: a\n  weights: {jawOpen: yes}", "True"),
+        ("- name: 1\n  weights: {}", "quotes"),
+        ("- name: ' '\n  weights: {}", "a name"),
+        ("- name: a", "name and weights"),
+        ("- {name: a, weights: {}, weihgts: {}}", "weihgts"),
+        ("- {name: a, weights: {}}\n- {name: a, weights: {}}", "2 times"),
+        ("- {name: a, weights: {}, views: a.jpg}", "list of pictures"),
+        ("- {name: [", "YAML"),
+        ("  7", "a list under"),
+    ],
+)
+def test_an_expression_that_somebody_edited_wrongly_is_named_with_its_place(tmp_path, text, message):
+    folder = save_avatar(tmp_path / "avatar", an_avatar())
+    (folder / "expressions.yaml").write_text("expressions:\n" + text)
+    with pytest.raises(ArtifactError, match=message) as refusal:
+        load_avatar(folder, head=HEAD)
+    assert str(folder / "expressions.yaml") in str(refusal.value)
+
+
+def test_two_expressions_of_one_name_are_refused_before_anything_is_written(tmp_path):
+    twice = (NamedExpression("a", {}), NamedExpression("a", {"jawOpen": 1.0}))
+    with pytest.raises(ArtifactError, match="2 times"):
+        save_avatar(tmp_path / "avatar", an_avatar(expressions=twice))
+    assert list(tmp_path.iterdir()) == []
+
+
+def version_1(folder) -> None:
+    """Rewrite a folder as version 1 wrote it: the record frozen here, key by key, as it was on disk then."""
+    record = json.loads((folder / "avatar.json").read_text())
+    kept = ("schema", "head", "scale", "scale_error", "scale_source", "region_sd_mm", "expression_scale", "landmarks", "notes")
+    view_keys = ("name", "status", "reason", "camera", "T_world_head", "weights", "correction")
+    view_keys += ("residual_px", "yaw_deg", "pitch_deg", "roll_deg")
+    older = {key: record[key] for key in kept} | {"schema_version": 1}
+    older["views"] = [{key: view[key] for key in view_keys} for view in record["views"]]
+    (folder / "avatar.json").write_text(json.dumps(older))
+
+
+def test_a_folder_of_version_1_is_read_as_an_avatar_without_what_came_later(tmp_path):
+    folder = save_avatar(tmp_path / "avatar", an_avatar())
+    version_1(folder)
+    # A picture that the user put there under a name that version 2 uses is not taken for the avatar's.
+    (folder / "normal.png").write_bytes(b"the user's own")
+    loaded = load_avatar(folder, head=HEAD)
+    assert same(loaded, an_avatar()) and loaded.views[0].gain_linear is None and loaded.shape_corrections == {}
+    (folder / "normal.png").unlink()
+    save_avatar(folder, loaded)
+    assert json.loads((folder / "avatar.json").read_text())["schema_version"] == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("shape_corrections", ["jawOpn"]),
+        ("shape_corrections", ["jawOpen"]),
+        ("shape_evidence", {"jawOpn": {"num_views": 1, "num_instants": 1, "max_weight": 1}}),
+        ("shape_evidence", {"jawOpen": {"num_views": 1.5, "num_instants": 1, "max_weight": 1}}),
+        ("shape_evidence", {"jawOpen": {"num_views": 1, "max_weight": 1}}),
+    ],
+)
+def test_a_record_of_shapes_that_does_not_fit_the_arrays_is_refused(tmp_path, name, value):
+    folder = save_avatar(tmp_path / "avatar", a_rich_avatar())
+    record = json.loads((folder / "avatar.json").read_text())
+    (folder / "avatar.json").write_text(json.dumps(record | {name: value}))
+    with pytest.raises(ArtifactError, match="complete avatar record"):
+        load_avatar(folder, head=HEAD)
+
+
+@pytest.mark.parametrize("gain", [[1.0, 0.5], [1, 1, 0], "1.5", [1, 1, "x"]])
+def test_a_gain_that_is_none_is_refused(tmp_path, gain):
+    folder = save_avatar(tmp_path / "avatar", a_rich_avatar())
+    record = json.loads((folder / "avatar.json").read_text())
+    record["views"][0]["gain_linear"] = gain
+    (folder / "avatar.json").write_text(json.dumps(record))
+    with pytest.raises(ArtifactError, match="complete avatar record"):
+        load_avatar(folder, head=HEAD)
+
+
+@pytest.mark.parametrize("name", ["normal.png", "hair.png"])
+def test_a_map_that_the_record_promises_and_that_is_gone_or_broken_is_named(tmp_path, name):
+    folder = save_avatar(tmp_path / "avatar", a_rich_avatar())
+    (folder / name).write_bytes((folder / name).read_bytes()[:60])
+    with pytest.raises(ArtifactError, match=name):
+        load_avatar(folder, head=HEAD)
+    (folder / name).unlink()
+    with pytest.raises(ArtifactError, match=name):
+        load_avatar(folder, head=HEAD)
+
+
 def test_the_record_states_head_licence_scale_and_schema(tmp_path):
     record = json.loads((save_avatar(tmp_path / "avatar", an_avatar()) / "avatar.json").read_text())
-    assert record["schema_version"] == 1 and record["scale"] == "relative"
+    assert record["schema_version"] == 2 and record["scale"] == "relative"
     assert record["head"]["topology_hash"] == HEAD.topology_hash and record["head"]["licence"] == "CC0"
     assert record["views"][1]["residual_px"] is None
 
@@ -209,11 +351,12 @@ def test_where_even_putting_back_fails_nothing_is_deleted(tmp_path, monkeypatch)
     assert same(load_avatar(old, head=HEAD), an_avatar())
 
 
-def test_another_schema_version_is_refused(tmp_path):
+@pytest.mark.parametrize("version", [3, 0, "2", None, True])
+def test_a_schema_version_that_is_not_known_is_refused_by_name(tmp_path, version):
     folder = save_avatar(tmp_path / "avatar", an_avatar())
     record = json.loads((folder / "avatar.json").read_text())
-    (folder / "avatar.json").write_text(json.dumps(record | {"schema_version": 2}))
-    with pytest.raises(ArtifactError, match=r"version 1[^$]*version 2"):
+    (folder / "avatar.json").write_text(json.dumps(record | {"schema_version": version}))
+    with pytest.raises(ArtifactError, match=rf"from 1 to 2[^$]*version {version}"):
         load_avatar(folder, head=HEAD)
 
 

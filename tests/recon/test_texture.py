@@ -5,14 +5,17 @@ import dataclasses
 import numpy as np
 import pytest
 
+from assets import load_head
 from assets.errors import DegenerateGeometryError, RangeError, ShapeError
 from assets.head_model import PARTS
 from recon.avatar import Avatar, FittedView
-from recon.texture import TextureSettings, bake_texture
+from recon.texture import TextureSettings, bake_texture, preference
 from recon.texture_balance import estimate_gains
 from recon.texture_chart import make_chart
 from recon.texture_fill import push_pull
 from recon.texture_light import estimate_light, shading
+from recon.texture_shade import shade_filled
+from recon.texture_views import burnt
 from render.camera import Camera
 from render.mesh import vertex_normals
 from render.rasterize import rasterize
@@ -286,3 +289,39 @@ def test_grey_pictures_are_left_out_where_others_have_colour(baked):
     assert "3.jpg" not in result.gains and "5 of 6 views" in result.notes[0]
     all_grey = {n: np.repeat(p[..., 1:2], 3, 2) for n, p in pictures.items()}
     assert len(bake_texture(avatar, all_grey.__getitem__, SETTINGS, grey_views=set(pictures)).gains) == 6
+
+
+def test_a_hollow_that_no_picture_shows_is_darker_than_its_rim():
+    """A nostril filled with the colour of the skin around it would shine like a lamp when seen from below."""
+    head = load_head()
+    chart = make_chart(head, 512)
+    rooms = nostril_vertices(head)
+    inside = np.isin(head.triangles[chart.triangle], rooms).all(1) & (chart.part == PARTS.index("skin"))
+    flat = chart.image(np.full((len(chart.rows), 3), 0.7, np.float32))
+    known = chart.image((~inside).astype(np.float32))
+    shaded = chart.take(shade_filled(flat, known, head, head.vertices, chart))
+    assert inside.sum() > 100
+    assert np.median(shaded[inside]) < 0.5 * 0.7
+    np.testing.assert_allclose(shaded[~inside], 0.7, atol=1e-6)
+
+
+def nostril_vertices(head) -> np.ndarray:
+    """Skin that belongs to no region and lies at the nose: the rooms behind the nostrils."""
+    at_nose = (np.abs(head.vertices[:, 0]) < 0.02) & (np.abs(head.vertices[:, 1] + 0.037) < 0.012) & (head.vertices[:, 2] > 0.01)
+    return np.flatnonzero((head.vertex_regions == 0) & (head.vertex_parts == PARTS.index("skin")) & at_nose)
+
+
+def test_clipped_pixels_count_little():
+    picture = np.full((4, 4, 3), 120, np.uint8)
+    picture[1, 1], picture[2, 2] = (255, 140, 120), (247, 247, 247)
+    doubt = burnt(picture)
+    assert doubt[1, 1] == 1 and 0.3 < doubt[2, 2] < 0.7 and doubt[0, 0] == 0
+
+
+def test_a_profile_without_landmarks_is_not_preferred_to_a_picture_with_them():
+    """Landmark residuals grow towards the profile and a profile has none: neither says how well a picture shows the skin."""
+    frontal = FittedView("front", "ok", "", None, None, {}, 7.0, 0.0, 0.0, 0.0)
+    profile = FittedView("side", "ok", "", None, None, {}, float("nan"), 80.0, 0.0, 0.0)
+    smile = FittedView("smile", "ok", "", None, None, {"mouthSmileLeft": 0.9, "eyeLookUpLeft": 1.0}, 1.0, 0.0, 0.0, 0.0)
+    assert preference(frontal) == preference(profile) == 1.0
+    assert preference(smile) == pytest.approx(1 / 1.27)

@@ -18,8 +18,9 @@ from recon.ingest import load_capture
 from studio.check import print_check
 from studio.check_canvas import Canvas, plain, shortened, text_width, wrapped
 from studio.check_map import Frame, merged_rings, spread_out
-from studio.check_picture import capture_name, square_around, summary_line
+from studio.check_picture import capture_name, faces_line, square_around, summary_line
 from studio.cli import main
+from studio.report_text import degrees_range
 from studio.sample import sample_capture_dir
 
 
@@ -61,6 +62,24 @@ def test_every_picture_has_a_status_and_its_reason(checked):
 def test_pictures_without_a_face_are_counted_and_not_passed_over(checked):
     words = "3 of 5 show one face; 1 without a detected face (profiles are registered from their neighbours); 1 set aside unseen"
     assert checked[1]["faces"] == words
+
+
+@pytest.mark.parametrize(
+    ("faces", "status", "words"),
+    [
+        ([1], "ok", "the picture shows one face"),
+        ([3], "several_faces", "the picture shows several faces: the largest is used"),
+        ([1, 1], "ok", "all 2 show one face"),
+        ([2, 1], "ok", "1 of 2 show one face; 1 several"),
+    ],
+)
+def test_of_one_picture_the_line_on_faces_speaks_in_the_singular(faces, status, words):
+    views = [SimpleNamespace(num_faces=count, status=status) for count in faces]
+    assert faces_line(cast(Any, SimpleNamespace(views=views))) == words
+
+
+def test_one_direction_is_no_range():
+    assert degrees_range([2.3, 1.6]) == "2°" and degrees_range([-0.2, 0.3]) == "0°" and degrees_range([12.0, -66.4]) == "−66° to 12°"
 
 
 def test_the_photo_that_was_saved_twice_is_named(checked):

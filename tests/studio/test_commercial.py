@@ -15,7 +15,7 @@ from assets.errors import LicenceError
 from assets.licences import UNKNOWN_LICENCE, LicencedPart, known_models, model_part, refuse_non_commercial
 from conditioning import GenerateSettings
 from recon.fitting import FitSettings
-from studio import cli
+from studio import cli, command_line
 from studio.artifacts import read_json
 from studio.licences import avatar_part, check_commercial, generate_parts, run_parts
 from studio.pipeline import run_pipeline
@@ -93,10 +93,10 @@ def test_the_environment_asks_for_it_as_well_and_an_explicit_no_goes_before_it(
     export = ["export", str(restricted_avatar), "--out", str(tmp_path / "head.ply")]
     monkeypatch.setenv("RECON_COMMERCIAL", "1")
     assert "FLAME" in refused(export, capsys)
-    assert not cli.parse([*export, "--no-commercial"]).commercial
+    assert not command_line.parse([*export, "--no-commercial"]).commercial
     assert cli.main(["--version"]) == 0
     monkeypatch.setenv("RECON_COMMERCIAL", "0")
-    assert not cli.parse(export).commercial
+    assert not command_line.parse(export).commercial
 
 
 def test_parts_that_allow_it_pass_and_the_run_records_them(three_photos: Path, run_copy: Path):

@@ -14,7 +14,7 @@ from assets.errors import LicenceError
 from recon import FitSettings
 from recon.capture import CaptureSettings
 from recon.named_points import named_points
-from studio import cli
+from studio import cli, command_line
 from studio.artifacts import read_json
 from studio.commands import Check, Demo, Fit, Run
 from studio.console import Reporter
@@ -24,7 +24,7 @@ FAST = ["--fit.no-use-dense", "--fit.no-texture"]
 
 
 def parsed(arguments: list[str]) -> Run | Fit | Demo:
-    command = cli.parse(arguments)
+    command = command_line.parse(arguments)
     assert isinstance(command, Run | Fit | Demo)
     return command
 
@@ -56,7 +56,9 @@ def test_sources_cameras_and_size_reach_the_settings_alike_in_run_and_fit(comman
 
 
 def test_the_check_takes_what_the_camera_doctor_tells_to_use():
-    given = cli.parse(["check", "rig", "--cameras", "c.xml", "--cameras-unit", "cm", "--cameras-invert", "--cameras-axes", "opengl"])
+    given = command_line.parse(
+        ["check", "rig", "--cameras", "c.xml", "--cameras-unit", "cm", "--cameras-invert", "--cameras-axes", "opengl"]
+    )
     assert isinstance(given, Check) and given.camera_options.cameras == Path("c.xml")
     capture = given.camera_options.applied(given.capture)
     assert (capture.cameras_unit, capture.cameras_invert, capture.cameras_axes) == ("cm", True, "opengl")
@@ -158,8 +160,12 @@ def test_an_interrupted_fit_goes_on_after_its_landmarks_and_no_resume_begins_ane
         seen.clear()
         assert cli.main([*arguments, *more]) == 130
         assert any(text.startswith("landmarks:") for text in seen) == solved, more
+        printed = capsys.readouterr()
+        assert "goes on after the last complete stage" in printed.err
+        said = [line for line in printed.out.splitlines() if "goes on after" in line]
+        line = "  fit: goes on after 'landmarks', stage 1 of a fit that was interrupted; --no-resume begins anew"
+        assert said == ([] if solved else [line]), more
         assert [path.name for path in sorted(kept.glob("*.stage"))] == ["01-landmarks.stage"]
-    assert "goes on after the last complete stage" in capsys.readouterr().err
     monkeypatch.setattr(Reporter, "progress", heard)
     monkeypatch.setattr("recon.solve.pipeline.FAST", ())
     assert cli.main(arguments) == 0
