@@ -8,6 +8,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from scipy.spatial import KDTree
 
 from assets.head_model import PARTS, REGIONS
 from assets.landmarks import LandmarkEmbedding
@@ -24,6 +25,7 @@ from render.sweep import Light
 
 MAX_YAW_DEG = 60.0
 DEPTH_RANGE_M = (0.05, 50.0)
+FEATURE_M = 0.004
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -83,7 +85,7 @@ def left_out(case: Case, capture: Capture, view: View, settings: FitSettings) ->
         yaw_deg=fitted.yaw_deg,
         psnr_db=masked_psnr(rendered, photo, face),
         ssim=masked_ssim(rendered, photo, face),
-        skin=skin_detail(rendered, photo, face),
+        skin=skin_detail(rendered, photo, face, smooth_skin(avatar, buffers)),
         fit_seconds=seconds,
         sheet=sheet_of(photo, rendered, face),
     )
@@ -106,6 +108,15 @@ def face_mask(avatar: Avatar, buffers: RenderBuffers) -> np.ndarray:
         head.vertex_parts, [PARTS.index(p) for p in ("eye_left", "eye_right")]
     )
     return np.where(ids >= 0, wanted[head.triangles].all(1)[np.maximum(ids, 0)], False)
+
+
+def smooth_skin(avatar: Avatar, buffers: RenderBuffers) -> np.ndarray:
+    """(H, W) bool: face skin at least FEATURE_M from eyes, lips' inside and nostrils on the average head, which are no skin detail."""
+    head, ids = avatar.head, buffers.fragments.face_id
+    is_skin = (head.vertex_parts == PARTS.index("skin")) & (head.vertex_regions == REGIONS.index("face"))
+    others = head.vertices[~is_skin & (head.vertex_regions != REGIONS.index("scalp")) & (head.vertices[:, 2] > 0)]
+    far = KDTree(others).query(head.vertices)[0] > FEATURE_M if len(others) else np.ones(head.num_vertices, bool)
+    return np.where(ids >= 0, (is_skin & far)[head.triangles].all(1)[np.maximum(ids, 0)], False)
 
 
 def sheet_of(photo: np.ndarray, rendered: np.ndarray, face: np.ndarray, *, margin: int = 20) -> np.ndarray:

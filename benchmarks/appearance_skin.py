@@ -7,14 +7,12 @@ import dataclasses
 import cv2
 import numpy as np
 
-HIGH_PASS_SIGMA_PX = 4.2
+HIGH_PASS_SIGMA_PX = 3.0
 """A Gaussian of this sigma is down to one half at 1/8 of Nyquist (1/16 of a cycle a pixel): what it leaves over is the band above."""
 EDGE_PX = 9
 FLAT_SHARE = 0.1
 """Of the patches of skin, the share whose detail is smallest: what is left there is the photo's noise."""
 PATCH_PX = 12
-FEATURE_STEP = 40
-"""sRGB levels: where photo and rendering differ by more, a feature (lid line, nostril, lash) is misplaced, which is not skin."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,11 +27,12 @@ class SkinDetail:
     """The photo's noise floor."""
 
 
-def skin_detail(rendered: np.ndarray, photo: np.ndarray, face: np.ndarray) -> SkinDetail:
-    """Compare two pictures (H, W, 3) uint8 on the skin of a mask (H, W); nan where there is too little of it."""
-    skin = cv2.erode(np.pad(face, 1).astype(np.uint8), np.ones((EDGE_PX, EDGE_PX)))[1:-1, 1:-1] > 0
-    features = (np.abs(rendered.astype(int) - photo).max(2) > FEATURE_STEP).astype(np.uint8)
-    skin &= cv2.dilate(features, np.ones((EDGE_PX, EDGE_PX))) == 0
+def skin_detail(rendered: np.ndarray, photo: np.ndarray, face: np.ndarray, skin: np.ndarray) -> SkinDetail:
+    """Compare two pictures (H, W, 3) uint8 on a mask of skin (H, W) within the face's; nan where there is too little of it.
+
+    What is skin is said by the geometry alone: a mask chosen by how well the pictures agree would flatter both figures.
+    """
+    skin = cv2.erode(np.pad(skin & face, 1).astype(np.uint8), np.ones((EDGE_PX, EDGE_PX)))[1:-1, 1:-1] > 0
     if skin.sum() < 20 * PATCH_PX**2:
         return SkinDetail(float("nan"), float("nan"), float("nan"))
     a, b = _detail(rendered, face), _detail(photo, face)

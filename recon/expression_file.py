@@ -98,7 +98,8 @@ def parse_expressions(text: str, where: str) -> tuple[NamedExpression, ...]:
 
     try:
         record = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        # A date that no calendar has and a list a thousand deep are errors of Python's own.
         raise ArtifactError(expected="a YAML file", got=f"{where}: {' '.join(str(error).split())}", do=_DO) from error
     entries = record.get("expressions") if isinstance(record, dict) else None
     if record is None or (isinstance(record, dict) and entries is None):

@@ -14,6 +14,7 @@ from assets.head_model import PARTS
 from recon.avatar import Avatar, FittedView
 from recon.eyes_chart import HALF, directions_at, eye_charts
 from recon.eyes_pictures import EyeSighting
+from recon.moments import moment_of
 
 SIDES = ("Left", "Right")
 LIDS_M = 0.024
@@ -54,17 +55,21 @@ def gaze_direction(sighting: EyeSighting, view: FittedView) -> np.ndarray:
 def with_gaze(avatar: Avatar, sightings: Sequence[EyeSighting]) -> tuple[FittedView, ...]:
     """The avatar's views with `eyeLook*` weights such that its irises lie where the pictures show them.
 
-    The lids that those shapes take along are put back where they were fitted, as far as blinking and opening the eye wide can. An eye
-    that was not seen in a picture turns as the other one does; where neither was, the weights stay.
+    Views of one moment share them, by the mean of what all of them show. The lids that those shapes take along are put back where they
+    were fitted, as far as blinking and opening the eye wide can. An eye that was not seen at a moment turns as the other one does; where
+    neither was, the weights stay.
     """
-    seen: dict[str, list[EyeSighting]] = {}
+    views = {view.name: view for view in avatar.views}
+    directions: dict[tuple[bytes, ...], dict[int, list[np.ndarray]]] = {}
     for sighting in sightings:
-        seen.setdefault(sighting.view, []).append(sighting)
-    return tuple(_regazed(avatar, view, seen[view.name]) if view.name in seen else view for view in avatar.views)
+        sides = directions.setdefault(moment_of(views[sighting.view]), {})
+        sides.setdefault(sighting.side, []).append(gaze_direction(sighting, views[sighting.view]))
+    return tuple(_regazed(avatar, view, directions[moment_of(view)]) if moment_of(view) in directions else view for view in avatar.views)
 
 
-def _regazed(avatar: Avatar, view: FittedView, sightings: Sequence[EyeSighting]) -> FittedView:
-    found = {s.side: gaze_direction(s, view) for s in sightings}
+def _regazed(avatar: Avatar, view: FittedView, directions: Mapping[int, Sequence[np.ndarray]]) -> FittedView:
+    means = {side: np.mean(seen, 0) for side, seen in directions.items()}
+    found = {side: mean / np.linalg.norm(mean) for side, mean in means.items()}
     weights = dict(view.weights)
     for side in (0, 1):
         direction = found[side] if side in found else found[1 - side]

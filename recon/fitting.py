@@ -21,7 +21,7 @@ from recon.detect import DetectSettings, detect_capture
 from recon.expression_library import with_expressions
 from recon.face_mesh import DetectorName, task_for
 from recon.ingest import ONE_PHOTO_NOTE, read_view
-from recon.personal_shapes import with_personal_shapes
+from recon.personal_shapes import evidence_of, with_personal_shapes
 from recon.scale import Distance, HeadSize, check_distances, check_interpupillary, distance_notes, size_by_distances, size_of_rig
 from recon.solve.assemble import (
     T_world_recentred,
@@ -279,5 +279,7 @@ def _with_texture(avatar: Avatar, capture: Capture, progress: Progress | None) -
         light=baked.light,
         notes=notes,
         views=baked.views,
+        # Gaze is measured on the pictures only now.
+        shape_evidence=evidence_of(baked.views),
     )
     return dataclasses.replace(avatar, normal_map=fine_normals(avatar))

@@ -22,8 +22,10 @@ import numpy as np
 import scipy.sparse as sp
 
 from assets.blendshapes import ARKIT_BLENDSHAPES, vector_to_weights, weights_to_vector
+from assets.errors import InputError
 from assets.head_model import PARTS, REGIONS, HeadModel
 from recon.avatar import Avatar, FittedView, ShapeEvidence
+from recon.moments import moment_of
 from recon.solve.corrections import REST_ERROR_M, WIDTH_M
 
 Progress = Callable[[str, int, int], None]
@@ -64,8 +66,14 @@ def with_personal_shapes(avatar: Avatar, progress: Progress | None = None) -> Av
 
     The weights of corrected pictures become sparser and their corrections smaller; `Avatar.view_vertices` of each of them stays as it
     was to a float's rounding. An avatar whose pictures have no corrections (a face at rest, one picture, a fast fit) gets evidence alone.
-    Raises nothing of its own.
+    Raises InputError for an avatar whose shapes are personal already.
     """
+    if avatar.shape_corrections:
+        raise InputError(
+            expected="an avatar with the head model's own shapes",
+            got=f"one with {len(avatar.shape_corrections)} corrected shapes",
+            do="fit again, or go on with the shapes that it has",
+        )
     generic = dataclasses.replace(avatar, shape_corrections={})
     instants = corrected_instants(avatar)
     if not instants:
@@ -107,7 +115,7 @@ def evidence_of(views: tuple[FittedView, ...]) -> dict[str, ShapeEvidence]:
     Views with the same head pose, weights and correction, as of the cameras of a rig that fire together, are one instant.
     """
     seen = [view for view in views if view.T_world_head is not None and view.camera is not None]
-    moments = [(weights_to_vector(v.weights).tobytes(), np.asarray(v.T_world_head).tobytes(), _fixed_camera(v)) for v in seen]
+    moments = [moment_of(view) for view in seen]
     found = {}
     for name in ARKIT_BLENDSHAPES:
         used = [k for k, view in enumerate(seen) if view.weights.get(name, 0.0) >= MIN_WEIGHT]
@@ -115,12 +123,6 @@ def evidence_of(views: tuple[FittedView, ...]) -> dict[str, ShapeEvidence]:
             largest = max(float(seen[k].weights[name]) for k in used)
             found[name] = ShapeEvidence(len(used), len({moments[k] for k in used}), largest)
     return found
-
-
-def _fixed_camera(view: FittedView) -> bytes:
-    """Nothing for a view of a rig, whose head moves; the camera of a loose one, whose head stays and which is a moment of its own."""
-    is_loose = view.T_world_head is not None and np.array_equal(view.T_world_head, np.eye(4))
-    return view.camera.T_cam_world.tobytes() if is_loose and view.camera is not None else b""
 
 
 def _with_sparse_weights(head: HeadModel, shapes: np.ndarray, instant: Instant) -> Instant:

@@ -107,14 +107,17 @@ class Refitter:
                 expected="a face that the avatar's head can be", got=f"{view.name}: {started.unposed[0]}", do="look at what was detected"
             )
         state = solve_landmarks(problem, _in_world(started.state, problem), LANDMARKS, [0])
-        rendering = render_working(self._avatar, self._texture, problem, state, self._size)
+        rendering = self._rendered(view, problem, state)
         for round_ in ROUNDS:
             matches = match_rendering(rendering, picture, round_, self._deformable)
             if matches is None:
                 break
             state = self._settle(problem, state, matches, round_)
-            rendering = render_working(self._avatar, self._texture, problem, state, self._size)
+            rendering = self._rendered(view, problem, state)
         return self._fitted(view, problem, picture, state, rendering)
+
+    def _rendered(self, view: View, problem: Problem, state: HeadState) -> Rendering:
+        return render_working(self._avatar, self._texture, problem, state, self._size, is_in_world=view.camera is not None)
 
     def _problem(self, view: View, picture: WorkingPicture, landmarks_px: np.ndarray) -> Problem:
         """The picture alone before the held head."""

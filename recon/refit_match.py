@@ -68,10 +68,11 @@ class RefitMatches:
     """(N,) in [0, 1]."""
 
 
-def render_working(avatar: Avatar, texture: Texture, problem: Problem, state: HeadState, size: float) -> Rendering:
+def render_working(avatar: Avatar, texture: Texture, problem: Problem, state: HeadState, size: float, *, is_in_world: bool) -> Rendering:
     """Draw the head of a one-picture problem as its state has it, with the avatar's texture under its light.
 
-    `size` turns the solver's lengths into the avatar's; the picture is the same for both.
+    `size` turns the solver's lengths into the avatar's; the picture is the same for both. `is_in_world` says that the problem's world is
+    the avatar's, as with a calibrated camera; a loose picture's is its camera.
     """
     view, head = problem.views[0], avatar.head
     T_world_head, triangles = state.T_world_head(0), drawn_triangles(head)
@@ -88,7 +89,7 @@ def render_working(avatar: Avatar, texture: Texture, problem: Problem, state: He
     normal, places = unit(values[:, 3:6]), uv(fragments, mesh)[filled]
     towards = unit(camera.position_world - values[:, :3])
     # A loose picture's camera stands for the world, but its light was found in the avatar's: there its head is at rest.
-    in_avatar_world = normal if _is_posed_in_world(view.T_cam_world) else normal @ T_world_head[:3, :3] @ avatar.T_world_head[:3, :3].T
+    in_avatar_world = normal if is_in_world else normal @ T_world_head[:3, :3] @ avatar.T_world_head[:3, :3].T
     lit = texture.sample_linear(places, values[:, 6]) * irradiance(in_avatar_world.astype(np.float32), avatar.light)
     cosine, trust, colour = (np.zeros((*filled.shape, *rest), np.float32) for rest in ((), (), (3,)))
     cosine[filled], colour[filled] = np.einsum("nc,nc->n", normal, towards), lit
@@ -137,7 +138,3 @@ def _scaled(T_a_b: np.ndarray, size: float) -> np.ndarray:
     scaled = T_a_b.copy()
     scaled[:3, 3] *= size
     return scaled
-
-
-def _is_posed_in_world(T_cam_world: np.ndarray) -> bool:
-    return not np.array_equal(T_cam_world, np.eye(4))

@@ -194,7 +194,8 @@ def _read_png(path: Path, mode: str) -> np.ndarray:
     try:
         with Image.open(path) as image:
             image.load()
-    except (OSError, ValueError, Image.DecompressionBombError) as error:
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        # A broken chunk is a SyntaxError to Pillow.
         raise ArtifactError(expected="a PNG file", got=f"{path}: {error}", do=_REFIT) from error
     if image.mode != mode:
         raise ArtifactError(expected=f"a PNG of mode {mode}", got=f"{path} of mode {image.mode}", do=_REFIT)

@@ -7,7 +7,7 @@ albedo, confidence and light may be placeholders. `images(view_name)` gives the 
 view's camera (undistorted, EXIF orientation applied). The result has `albedo_srgb`, `confidence` and `light`:
 `dataclasses.replace(avatar, albedo_srgb=..., confidence=..., light=...)`.
 
-First version. Albedo here means: the blended colour of the photos divided by a soft light of one hue, so that light x albedo
+Albedo here means: the blended colour of the photos divided by a soft light of one hue, so that light x albedo
 gives the photos back. Cast shadows, creases, highlights that most photos share and the light's colour stay in the albedo.
 """
 
@@ -21,7 +21,7 @@ import numpy as np
 
 from assets.counting import how_many
 from assets.errors import DegenerateGeometryError, RangeError
-from assets.head_model import PARTS
+from assets.head_model import PARTS, REGIONS
 from recon.avatar import Avatar, FittedView, transform_points
 from recon.eyes_gaze import with_gaze
 from recon.eyes_pictures import EyeSighting, look_at_eyes, shows_eye
@@ -290,7 +290,7 @@ def _complete(
 
 def _notes(avatar: Avatar, sightings: list[_Sighting], chart: Chart, seen: np.ndarray) -> tuple[str, ...]:
     region = avatar.head.vertex_regions[avatar.head.triangles[chart.triangle, 0]]
-    face = seen[region == 1]
+    face = seen[region == REGIONS.index("face")]
     share = float((face > 0).mean()) if len(face) else 0.0
     used = f"{len(sightings)} of {how_many(len(avatar.views), 'view')}"
     return (f"texture from {used}; {100 * share:.0f} % of the face was seen, the rest is filled in",)

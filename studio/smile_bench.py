@@ -6,7 +6,7 @@ import dataclasses
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -70,13 +70,23 @@ def truth_beside(folders: Sequence[Path], names: tuple[str, ...]) -> Truth | Non
         listed = folder / "gt" / "frames.json"
         if not listed.is_file():
             continue
-        frames = {Path(str(f.get("file", ""))).name: f.get("expression") for f in json.loads(listed.read_text()).get("frames", ())}
+        frames = {Path(str(f.get("file", ""))).name: f.get("expression") for f in _frames_of(listed)}
         found = {frames.get(Path(name).name) for name in names}
         mesh = folder / "gt" / f"{next(iter(found))}.ply"
         if len(found) == 1 and mesh.is_file():
             vertices, triangles = load_mesh(mesh)
             return vertices, triangles, face_of_truth(mesh.parent, vertices)[0]
     return None
+
+
+def _frames_of(file: Path) -> list[dict[str, Any]]:
+    """The entries of a gt/frames.json; none of a file that is something else, which is then no truth."""
+    try:
+        record = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return []
+    frames = record.get("frames") if isinstance(record, dict) else None
+    return [frame for frame in frames if isinstance(frame, dict)] if isinstance(frames, list) else []
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

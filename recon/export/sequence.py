@@ -21,7 +21,8 @@ from render.sweep import Sweep
 
 Progress = Callable[[str, int, int], None]
 
-_OURS = re.compile(r"head\.mtl|head(_normal)?\.png|(head\.)?\d{2,}(-[A-Za-z]+)?\.obj")
+_SHAPE_FILES = "|".join(f"{index:02d}-{name}" for index, name in enumerate(("neutral", *ARKIT_BLENDSHAPES)))
+_OURS = re.compile(rf"head\.mtl|head(_normal)?\.png|(head\.\d{{4,}}|{_SHAPE_FILES})\.obj")
 
 
 def export_sweep(

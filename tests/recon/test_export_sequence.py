@@ -106,12 +106,19 @@ def test_an_older_sequence_is_replaced_as_a_whole_and_nothing_else_ever(tmp_path
     with pytest.raises(InputError, match=r"mine\.blend"):
         export_sweep(toy_avatar(HEAD), SWEEP, folder)
     assert (folder / "mine.blend").read_bytes() == b"keep"
+    scans = tmp_path / "scans"
+    scans.mkdir()
+    for name in ("01.obj", "2024.obj", "12-frank.obj", "head.png"):
+        (scans / name).write_bytes(b"a scan")
+    with pytest.raises(InputError, match=r"01\.obj"):
+        export_shapes(toy_avatar(HEAD), scans)
+    assert len(list(scans.iterdir())) == 4
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(InputError, match="which is a file"):
         export_shapes(toy_avatar(HEAD), tmp_path / "file")
     with pytest.raises(InputError, match="sideways"):
         export_shapes(toy_avatar(HEAD), tmp_path / "new", frame="sideways")  # type: ignore[arg-type]
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "seq"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "scans", "seq"]
 
 
 def test_what_breaks_off_leaves_the_older_sequence_whole(tmp_path, monkeypatch):

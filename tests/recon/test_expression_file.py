@@ -2,6 +2,9 @@
 
 import dataclasses
 
+import pytest
+
+from assets.errors import ArtifactError
 from recon.avatar import NamedExpression
 from recon.expression_file import expressions_text, parse_expressions, with_kept_words
 
@@ -45,3 +48,10 @@ def test_no_name_stands_twice_and_the_users_own_stays():
     new = (dataclasses.replace(FROWN, name="frown"), NamedExpression("pout", {"mouthPucker": 1.0}, ("a.jpg",)))
     kept = with_kept_words(new, (named_as_the_new_one,))
     assert [(one.name, one.meaning, one.views) for one in kept] == [("frown 2", "", ("d.jpg",)), ("frown", "sad", ("a.jpg",))]
+
+
+@pytest.mark.parametrize("text", ["when: 2024-02-30", "expressions: 0b_", 3000 * "[", "expressions: [", "\t- a"])
+def test_a_text_that_yaml_stumbles_over_is_one_error_that_names_the_file(text):
+    """A day that no calendar has, a number without digits and a list a thousand deep are errors of Python's own."""
+    with pytest.raises(ArtifactError, match=r"my\.yaml"):
+        parse_expressions(text, "my.yaml")

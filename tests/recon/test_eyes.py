@@ -15,6 +15,7 @@ from recon.eyes_complete import complete_eye, measure_colours, polar_grid
 from recon.eyes_gaze import measured_gaze, with_gaze
 from recon.eyes_iris import FoundIris, find_iris
 from recon.eyes_pictures import EyeSighting, look_at_eyes, shows_eye
+from recon.moments import moment_of
 from recon.mouth_paint import INSIDE, mouth_light, paint_mouth
 from recon.solve.eye_places import LIDS, measured_shifts, slide
 from recon.texture import TextureSettings, bake_texture
@@ -36,6 +37,9 @@ IRIS_M, PUPIL_M, SIZE = 0.0059, 0.0020, 512
 HIGH_M = 0.0022
 TOO_HIGH_DEG = float(np.degrees(np.arcsin(HIGH_M / 0.0166)))
 """Eyes that were fitted too high seem to look down by so much."""
+
+MOVED = np.array([[1.0, 0.0, 0.0, 0.0], [0.0, 1.0, 0.0, 0.0], [0.0, 0.0, 1.0, 0.02], [0.0, 0.0, 0.0, 1.0]])
+"""A head of a rig that is not where the world's origin is."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -362,3 +366,14 @@ def test_the_mouth_gets_darker_inwards_and_teeth_stand_out_from_it():
     assert painted[teeth].mean() > 2.5 * painted[(chart.part == PARTS.index("tongue")) & (level > 0.1)].mean()
     seen = np.where(chart.part == PARTS.index("tongue"), 0.5, 0.0)
     assert (paint_mouth(colour, seen, head, chart, white)[chart.part == PARTS.index("tongue")] == np.float32(0.2)).all()
+
+
+def test_cameras_of_one_moment_see_one_gaze(person, sightings):
+    """What single cameras of a rig find differs by a degree or two; the eyes look one way, so that the views stay one moment."""
+    avatar = person.avatar
+    rig = dataclasses.replace(avatar, views=tuple(dataclasses.replace(v, T_world_head=MOVED @ v.T_world_head) for v in avatar.views))
+    moved = with_gaze(rig, sightings)
+    assert len({moment_of(view) for view in moved}) == len({moment_of(view) for view in rig.views}) == 1
+    apart = with_gaze(avatar, sightings)
+    assert len({tuple(view.weights.items()) for view in apart}) == len(avatar.views)
+    assert all(dict(view.weights) == dict(moved[0].weights) for view in moved)

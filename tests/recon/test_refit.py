@@ -14,7 +14,7 @@ from assets.errors import DetectionError
 from recon.avatar import FittedView
 from recon.capture import Detection, View
 from recon.refit import Refitter
-from render import Frame, look_at, render_buffers, srgb_to_linear
+from render import Frame, look_at, render_buffers, sh_basis, srgb_to_linear
 from render.shading import linear_to_srgb_bytes
 from tests.recon.synthetic_person import TARGET, make_person, skin_embedding
 
@@ -118,3 +118,22 @@ def test_a_picture_without_a_face_is_refused(held):
     wall = np.full((300, 300, 3), 128, np.uint8)
     with pytest.raises(DetectionError, match=r"none in new\.png"):
         Refitter(avatar).fit(view_of(wall), wall)
+
+
+def test_the_light_of_a_rig_stays_in_the_world_when_its_camera_is_the_origin(held):
+    """Stereo rigs take the reference camera for their world: it is calibrated, however its extrinsics look."""
+    avatar, photo, detection, camera = held
+    T_new_old = camera.T_cam_world
+    turned = dataclasses.replace(avatar, T_world_head=T_new_old @ avatar.T_world_head, light=turned_light(avatar.light, T_new_old[:3, :3]))
+    at_origin = dataclasses.replace(camera, T_cam_world=np.eye(4))
+    found = Refitter(turned).fit(view_of(photo, camera=at_origin), photo, detection=detection)
+    np.testing.assert_allclose(found.gain_linear, GAIN, rtol=0.03)
+    np.testing.assert_allclose(found.T_world_head, T_new_old, atol=2e-3)
+
+
+def turned_light(light, turn: np.ndarray):
+    """The light whose irradiance on a turned normal is the old one's on the normal, by least squares over the sphere."""
+    normals = np.random.default_rng(0).standard_normal((400, 3))
+    normals /= np.linalg.norm(normals, axis=1, keepdims=True)
+    wanted = sh_basis(normals) @ light.sh_linear
+    return dataclasses.replace(light, sh_linear=np.linalg.lstsq(sh_basis(normals @ turn.T), wanted, rcond=None)[0].astype(np.float32))
