@@ -47,6 +47,8 @@ NOT_CORRECTED = ("eyeLook",)
 """Gaze turns eyeballs, and lids follow them: that is geometry and nobody's expression."""
 NEGLIGIBLE_M = 5e-5
 """A shape that is corrected by less than this everywhere stays the head model's own."""
+BLOCK = 2048
+"""Vertices that are solved at once: all of a fine head's would take gigabytes with a hundred expressions."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -180,12 +182,8 @@ def shape_corrections(head: HeadModel, shapes: np.ndarray, weights: np.ndarray, 
     variance = np.square(SHAPE_ERROR * reach)
     moved = np.linalg.norm(np.tensordot(weights, shapes, 1), axis=2)
     noise = np.square(INSTANT_ERROR * moved) + INSTANT_ERROR_M**2
-    system = np.einsum("ik,kv,jk->vij", active, variance, active, optimize=True)
-    each = np.arange(len(weights))
-    expected = system[:, each, each] + noise.T
-    # A residual of t times its standard deviation counts as one of OUTLYING: its variance is what would make it that.
-    system[:, each, each] = np.maximum(expected, np.square(rest).sum(2).T / OUTLYING**2)
-    solved = np.linalg.solve(system, rest.transpose(1, 0, 2).astype(np.float64))
+    blocks = np.array_split(np.arange(rest.shape[1]), -(-rest.shape[1] // BLOCK))
+    solved = np.concatenate([_explained(active, variance[:, block], noise[:, block], rest[:, block]) for block in blocks])
     found = {}
     for column, k in enumerate(used):
         own = variance[column][:, None] * np.einsum("i,vic->vc", active[:, column], solved)
@@ -195,6 +193,16 @@ def shape_corrections(head: HeadModel, shapes: np.ndarray, weights: np.ndarray, 
         if length.max(initial=0.0) > NEGLIGIBLE_M:
             found[ARKIT_BLENDSHAPES[k]] = own.astype(np.float32)
     return found
+
+
+def _explained(active: np.ndarray, variance: np.ndarray, noise: np.ndarray, rest: np.ndarray) -> np.ndarray:
+    """(B, I, 3) the x of `shape_corrections` at B vertices, from weights (I, K), variances (K, B) and (I, B), and rest (I, B, 3)."""
+    system = np.einsum("ik,kv,jk->vij", active, variance, active, optimize=True)
+    each = np.arange(len(active))
+    expected = system[:, each, each] + noise.T
+    # A residual of t times its standard deviation counts as one of OUTLYING: its variance is what would make it that.
+    system[:, each, each] = np.maximum(expected, np.square(rest).sum(2).T / OUTLYING**2)
+    return np.linalg.solve(system, rest.transpose(1, 0, 2).astype(np.float64))
 
 
 def localised(head: HeadModel, shapes: np.ndarray) -> np.ndarray:

@@ -57,7 +57,7 @@ def folder_files(folder: Path) -> list[Path]:
     """Files in natural name order (IMG_2 before IMG_10); names starting with a dot are the system's own."""
     files = [file for file in folder.iterdir() if file.is_file() and not file.name.startswith(".")]
     return sorted(
-        files, key=lambda file: ([int(part) if part.isdigit() else part for part in re.split(r"(\d+)", file.name.lower())], file.name)
+        files, key=lambda file: ([int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", file.name.lower())], file.name)
     )
 
 
@@ -145,10 +145,18 @@ def _notes_on_others(files: Sequence[Path], spare: Sequence[Path], num_pictures:
     return notes
 
 
+def _holds_pictures(folder: Path) -> bool:
+    """Whether a folder has pictures that could be a further source; one that may not be read (a card's lost+found) has none."""
+    try:
+        return not (folder / "run.json").exists() and bool(_pictures(folder_files(folder)))
+    except OSError:
+        return False
+
+
 def _notes_on_folders(folder: Path) -> list[str]:
     """A note where folders inside hold pictures; an output folder of this program is none of them."""
     inside = [inner for inner in sorted(folder.iterdir()) if inner.is_dir() and not inner.name.startswith(".")]
-    names = [inner.name for inner in inside if not (inner / "run.json").exists() and _pictures(folder_files(inner))]
+    names = [inner.name for inner in inside if _holds_pictures(inner)]
     if not names:
         return []
     these = (

@@ -469,3 +469,18 @@ def test_importing_ingest_and_detect_loads_no_heavy_package():
     heavy = ("mediapipe", "torch", "av", "open3d", "anny")
     code = f"import sys, recon, recon.ingest, recon.detect, recon.video; print([m for m in {heavy} if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+
+
+def test_a_folder_inside_that_may_not_be_read_is_passed_over(tmp_path, monkeypatch):
+    """The root of a camera's card has a lost+found that belongs to root."""
+    Image.new("RGB", (200, 220), (120, 90, 80)).save(tmp_path / "a1²2.jpg")
+    (tmp_path / "lost+found").mkdir()
+    listed = Path.iterdir
+
+    def refusing(folder: Path):
+        if folder.name == "lost+found":
+            raise PermissionError(13, "Permission denied", str(folder))
+        return listed(folder)
+
+    monkeypatch.setattr(Path, "iterdir", refusing)
+    assert [view.name for view in load_capture(tmp_path).views] == ["a1²2.jpg"]
